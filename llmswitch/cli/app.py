@@ -1,0 +1,134 @@
+"""The command line: which subcommands there are, and how every failure ends.
+
+A subcommand is one file beside this one, with a `typer.Typer` called `app`, and one line in `_COMMANDS`. Only
+the one that was typed is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, MutableMapping
+from importlib import import_module
+from typing import Any
+
+import typer
+
+from llmswitch import __version__
+from llmswitch.errors import ConfigError, LLMSwitchError
+
+__all__ = ["main"]
+
+_COMMANDS = (
+    "ask",
+    "cost",
+    "logs",
+    "profiles",
+    "init",
+    "pull",
+    "cache",
+)
+
+_INTERRUPTED = 130
+_PIPE_CLOSED = 141
+
+app = typer.Typer(
+    name="llmswitch",
+    help="Every LLM vendor behind one switch: ask one, compare several, know what each costs.",
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        print(f"llmswitch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+class _Commands(MutableMapping[str, Any]):
+    """Typer's table of commands, filled in as they are asked for."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded:
+            if name not in _COMMANDS:
+                raise KeyError(name)
+            self._loaded[name] = typer.main.get_command(import_module(f"llmswitch.cli.{name}").app)
+        return self._loaded[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._loaded[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_COMMANDS)
+
+    def __len__(self) -> int:
+        return len(_COMMANDS)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code of the contract. Nothing but a bug ends in a traceback."""
+    argv = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    group = typer.main.get_group(app)
+    group.commands = _Commands()
+    try:
+        code = group.main(argv, prog_name="llmswitch", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except LLMSwitchError as error:
+        return _fail(error, argv)
+    except typer.TyperException as error:
+        return _usage(error, argv)
+    except BrokenPipeError:
+        return _pipe_closed()
+    except (KeyboardInterrupt, typer.Abort):
+        return _INTERRUPTED
+    except OSError as error:
+        named = f"{error.filename}: " if error.filename else ""
+        return _fail(ConfigError(f"{named}{error.strerror or error}."), argv)
+
+
+def _usage(error: typer.TyperException, argv: list[str]) -> int:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        sys.stderr.write(error.format_message() + "\n")
+        return error.exit_code
+    command = getattr(getattr(error, "ctx", None), "command_path", "llmswitch")
+    return _fail(ConfigError(f"{error.format_message().rstrip('.')}. Try '{command} --help'."), argv)
+
+
+def _fail(error: LLMSwitchError, argv: list[str]) -> int:
+    """One line on stderr; with --json the error document on stdout."""
+    from llmswitch.cli.shell import as_json
+    from llmswitch.text import one_line
+
+    try:
+        sys.stdout.flush()
+        sys.stderr.write(f"llmswitch: error: {one_line(error.message, 2000)}\n")
+        if "--json" in argv[: argv.index("--") if "--" in argv else None]:
+            sys.stdout.write(as_json(error.as_dict()) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _pipe_closed()
+    return error.exit_code
+
+
+def _pipe_closed() -> int:
+    """The reader went away: end quietly, and let the interpreter's last flush go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _PIPE_CLOSED

@@ -1,0 +1,1 @@
+"""Layers: each wraps a Provider and is a Provider."""

@@ -1,0 +1,81 @@
+"""Where llmswitch keeps its files: config, data and cache, each a folder of mode 0700."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Paths"]
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The three folders. They need not exist; `private_folder` makes one when it is first written to."""
+
+    config: Path
+    data: Path
+    cache: Path
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Paths:
+        """`LLMSWITCH_HOME` moves all three under one folder; otherwise the platform's own folders."""
+        home = environ.get("LLMSWITCH_HOME")
+        if home:
+            root = Path(os.path.abspath(os.path.expanduser(home)))
+            return cls(root / "config", root / "data", root / "cache")
+        import platformdirs  # only where it decides: it is a quarter of what a cached answer costs
+
+        folders = platformdirs.PlatformDirs("llmswitch", appauthor=False)
+        return cls(folders.user_config_path, folders.user_data_path, folders.user_cache_path)
+
+    @property
+    def profiles(self) -> Path:
+        """The user's own profiles."""
+        return self.config / "profiles"
+
+    @property
+    def trust(self) -> Path:
+        """Which files of working trees the user trusts."""
+        return self.config / "trusted.json"
+
+    @property
+    def ledger(self) -> Path:
+        """The SQLite record of every call."""
+        return self.data / "ledger.db"
+
+    @property
+    def models(self) -> Path:
+        """Weights of embedded models."""
+        return self.data / "models"
+
+    @property
+    def responses(self) -> Path:
+        """The response cache."""
+        return self.cache / "responses"
+
+
+def private_folder(path: Path) -> Path:
+    """Make `path` and what leads to it, for this user alone. Raises OSError where it cannot."""
+    if not path.is_dir():
+        private_folder(path.parent) if not path.parent.exists() else None
+        path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace `path` by `text` in one step, mode 0600; a crash leaves the old file or the new one."""
+    import tempfile
+
+    private_folder(path.parent)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

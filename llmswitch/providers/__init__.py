@@ -1,0 +1,53 @@
+"""Which providers there are: a name, and the file that knows it. A new vendor is one file and one row here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from llmswitch.errors import ConfigError
+from llmswitch.profiles import Settings
+from llmswitch.providers.base import Vendor
+
+__all__ = ["ALIASES", "find_vendor", "known_vendors", "vendor_names"]
+
+#: in the order in which the first configured one is asked; compatible endpoints come before `local`
+_FILES = {
+    "gemini": "llmswitch.providers.gemini",
+    "openai": "llmswitch.providers.openai",
+    "anthropic": "llmswitch.providers.anthropic",
+    "azure": "llmswitch.providers.azure",
+    "local": "llmswitch.providers.local",
+}
+ALIASES = {"claude": "anthropic", "google": "gemini"}
+
+
+def find_vendor(name: str, settings: Settings) -> Vendor:
+    """The row of `name`, an alias, a well-known compatible server or an endpoint of the profile's own."""
+    key = ALIASES.get(name, name)
+    if key in _FILES:
+        return _load(key)
+    from llmswitch.providers.compatible import endpoint_vendor
+
+    row = endpoint_vendor(key, settings)
+    if row is None:
+        names = ", ".join(vendor_names(settings))
+        raise ConfigError(f"unknown provider {name!r}. Known: {names}; name your own in LLM_ENDPOINTS.", provider=name)
+    return row
+
+
+def vendor_names(settings: Settings) -> tuple[str, ...]:
+    """Every name that `find_vendor` takes, aliases left out, in the order of asking."""
+    from llmswitch.providers.compatible import endpoint_names
+
+    return (*(n for n in _FILES if n != "local"), *endpoint_names(settings), "local")
+
+
+def known_vendors(settings: Settings) -> tuple[Vendor, ...]:
+    """The rows of `vendor_names`."""
+    return tuple(find_vendor(name, settings) for name in vendor_names(settings))
+
+
+def _load(key: str) -> Vendor:
+    vendor = import_module(_FILES[key]).VENDOR
+    assert isinstance(vendor, Vendor)
+    return vendor

@@ -1,0 +1,104 @@
+"""What every vendor's file offers: a `Vendor` row, and adapters that are a `Provider`.
+
+Importing a vendor's file imports no SDK; `Vendor.connect` does, once, when a request must really go out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from llmswitch.profiles import Settings
+from llmswitch.types import Chunk, Request, Response, Secret
+
+__all__ = ["IMAGES", "PDF", "Endpoint", "Provider", "Vendor"]
+
+IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+PDF = frozenset({"application/pdf"})
+
+
+class Provider(Protocol):
+    """What answers a request. An adapter translates and no more; a layer wraps a Provider and is one."""
+
+    async def complete(self, request: Request) -> Response:
+        """The whole answer in one piece; raises a ProviderError."""
+        ...
+
+    def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        """The answer as it comes; raises a ProviderError, at the first piece or in the middle."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release every socket."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where calls go and as whom; nothing about the question. `base_url` is the one that is really used."""
+
+    provider: str
+    base_url: str
+    model: str | None = None
+    api_key: Secret | None = None
+    #: a bearer token in the key's place (Azure's Entra ID)
+    token: Secret | None = None
+    api_version: str | None = None
+    organization: str | None = None
+    project: str | None = None
+    location: str | None = None
+    #: goes before a request that has no system prompt of its own
+    system: str | None = None
+    #: the vendor and model to look up in the price list, where they are not `provider` and the model asked for
+    price_provider: str | None = None
+    price_model: str | None = None
+    #: what else tells one model from another of the same name: size and time of a file of weights
+    fingerprint: str | None = None
+    connect_timeout_s: float = 10.0
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    def identity(self) -> dict[str, Any]:
+        """Everything here that can change an answer, for the cache key; no secret among it."""
+        return {
+            "provider": self.provider,
+            "base_url": _without_user(self.base_url),
+            "api_version": self.api_version,
+            "organization": self.organization,
+            "project": self.project,
+            "location": self.location,
+            "fingerprint": self.fingerprint,
+            "headers": sorted(self.headers),
+        }
+
+
+def _without_user(url: str) -> str:
+    scheme, mark, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """One row: how a provider is called, configured and reached.
+
+    `needs` are alternative variables, any of which makes it configured; `accepts` the media types it takes.
+    `configure` reads the settings (ConfigError names the variable to set) and sends nothing; `connect` imports
+    the SDK and returns the adapter; `preview` is the body that `connect`'s adapter would send, for --dry-run.
+    """
+
+    key: str
+    title: str
+    needs: tuple[str, ...]
+    model_variable: str
+    configure: Callable[[Settings], Endpoint]
+    connect: Callable[[Endpoint], Provider]
+    preview: Callable[[Endpoint, Request], dict[str, Any]]
+    default_model: str | None = None
+    accepts: frozenset[str] = frozenset()
+    #: tokens a call is capped at where nobody said, for vendors that require a cap
+    default_max_tokens: int | None = None
+
+    def configured(self, settings: Settings) -> bool:
+        """Whether a profile or the environment names what this provider needs."""
+        return any(settings.find(name) for name in self.needs)

@@ -1,0 +1,1 @@
+"""Reports: rows computed once, printed as a table, JSON, CSV, Markdown or HTML."""

@@ -1,0 +1,50 @@
+"""A table as data: computed once, printed by any of the reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+__all__ = ["Column", "Table", "count", "money", "seconds"]
+
+UNKNOWN = "–"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A heading; numbers align right."""
+
+    title: str
+    number: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of text, one cell a column; `footer` is a last row set apart."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    title: str = ""
+    footer: tuple[str, ...] | None = None
+
+
+def seconds(value: float | None) -> str:
+    """`0.42 s`, `12.3 s`; unknown is a dash."""
+    if value is None:
+        return UNKNOWN
+    if value < 0.001:
+        return f"{value * 1000:.2f} ms"
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
+
+
+def money(amount: Decimal | None, *, exact: bool = True) -> str:
+    """`$0.001230`; `~` before what is not exact; unknown is a dash, never 0."""
+    if amount is None:
+        return UNKNOWN
+    digits = 2 if amount >= 100 else 4 if amount >= 1 else 6
+    return f"{'' if exact else '~'}${amount:,.{digits}f}"
+
+
+def count(value: int | None) -> str:
+    """`12,345`; unknown is a dash."""
+    return UNKNOWN if value is None else f"{value:,}"

@@ -1,0 +1,54 @@
+"""A `Table` on a terminal through rich, and as plain columns where no terminal is."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from llmswitch.reports.rows import Table
+from llmswitch.text import one_line
+
+__all__ = ["print_table"]
+
+
+def print_table(table: Table, stream: TextIO, *, decorated: bool) -> None:
+    """Write `table`. `decorated` draws it with rich; plain columns are aligned, whole and made for `awk` and eyes."""
+    if decorated:
+        _rich(table, stream)
+    else:
+        stream.write(plain(table))
+    stream.flush()
+
+
+def plain(table: Table) -> str:
+    """Columns two spaces apart, a heading line, nothing cut."""
+    lines = [tuple(c.title for c in table.columns), *table.rows]
+    if table.footer is not None:
+        lines.append(table.footer)
+    cells = [[one_line(cell, 2000) for cell in line] for line in lines]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(table.columns))]
+    text = []
+    for line in cells:
+        padded = (
+            cell.rjust(width) if column.number else cell.ljust(width)
+            for cell, width, column in zip(line, widths, table.columns, strict=True)
+        )
+        text.append("  ".join(padded).rstrip() + "\n")
+    return "".join(text)
+
+
+def _rich(table: Table, stream: TextIO) -> None:
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    drawn = RichTable(title=table.title or None, title_justify="left", show_footer=table.footer is not None)
+    for index, column in enumerate(table.columns):
+        drawn.add_column(
+            Text(column.title),
+            justify="right" if column.number else "left",
+            footer=Text(table.footer[index] if table.footer else ""),
+            overflow="fold",
+        )
+    for row in table.rows:
+        drawn.add_row(*(Text(one_line(cell, 2000)) for cell in row))
+    Console(file=stream).print(drawn)

@@ -1,0 +1,1 @@
+"""Runs: what a command does, without the command line; each returns a frozen result."""

@@ -1,0 +1,58 @@
+"""Making text that a model or a vendor wrote safe to print.
+
+Model output is hostile: an escape sequence can retitle a terminal, move its cursor over what was printed before,
+or write to its clipboard. Nothing below U+0020 but newline and tab, no DEL, no C1 control and no lone surrogate
+gets through; whole escape sequences go with their introducer, so that no '[31m' is left behind.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["Sanitizer", "one_line", "sanitize"]
+
+_SEQUENCE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor, erase
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]{0,4096}(?:\x07|\x1b\\|\x9c)"  # OSC, DCS, …
+    r"|\x1b[ -/]+[0-~]|\x1b[0-OQ-WYZ\\`-~]"  # other escapes
+)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+#: an escape sequence that the next piece may complete
+_UNFINISHED = re.compile(
+    r"(?:\x1b|(?:\x1b\[|\x9b)[0-?]{0,64}[ -/]{0,8}|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]{0,512}\x1b?)\Z"
+)
+
+
+def sanitize(text: str) -> str:
+    """`text` without escape sequences and control characters; newlines are '\\n', tabs stay."""
+    if text.isascii() and text.isprintable():
+        return text
+    return _CONTROL.sub("", _SEQUENCE.sub("", text.replace("\r\n", "\n")))
+
+
+def one_line(text: str, limit: int = 500) -> str:
+    """`text` sanitized, on one line, cut at `limit` characters."""
+    flat = " ".join(sanitize(text).split())
+    return flat if len(flat) <= limit else f"{flat[: limit - 1]}…"
+
+
+class Sanitizer:
+    """`sanitize` over a stream: a sequence cut by a chunk's end is held back until it is whole or is none."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def feed(self, text: str) -> str:
+        """What can be printed now."""
+        text = self._held + text
+        unfinished = _UNFINISHED.search(text)
+        cut = unfinished.start() if unfinished else len(text)
+        if text[:cut].endswith("\r"):
+            cut -= 1
+        self._held = text[cut:]
+        return sanitize(text[:cut])
+
+    def close(self) -> str:
+        """What is left at the end."""
+        rest, self._held = self._held, ""
+        return sanitize(rest)

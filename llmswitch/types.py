@@ -1,0 +1,236 @@
+"""The words of the project as frozen values. Imports nothing of ours.
+
+Token counts follow OpenTelemetry's GenAI conventions: `input_tokens` includes cached ones, `output_tokens`
+includes reasoning. Times are seconds on a monotonic clock. Unknown is `None`, never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any, Literal
+
+__all__ = [
+    "PARAMETERS",
+    "Attachment",
+    "Attempt",
+    "Chunk",
+    "Cost",
+    "FinishReason",
+    "Message",
+    "Parameters",
+    "Request",
+    "Response",
+    "Secret",
+    "Target",
+    "Timing",
+    "Usage",
+]
+
+FinishReason = Literal["stop", "length", "content_filter", "tool_call", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that goes with a message: `media_type` such as `image/png`, and its bytes."""
+
+    media_type: str
+    data: bytes = field(repr=False)
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation. The system prompt is not a message: see `Request.system`."""
+
+    role: Literal["user", "assistant"]
+    text: str
+    attachments: tuple[Attachment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What may follow a target's `?`. `None` leaves the vendor's own default."""
+
+    temperature: float | None = None
+    max_tokens: int | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] | None = None
+    reasoning_effort: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Only what is set, in a fixed order."""
+        values = ((name, getattr(self, name)) for name in PARAMETERS)
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in values if v is not None}
+
+
+PARAMETERS = ("temperature", "max_tokens", "top_p", "seed", "stop", "reasoning_effort")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`provider[:model][?key=value&…]`; `text` is the target as it was typed."""
+
+    provider: str
+    model: str | None = None
+    parameters: Parameters = Parameters()
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question, independent of the vendor that answers it.
+
+    `stream` tells how it is asked, and `optional` names the parameters that came from a profile: a model that
+    refuses one of those is asked again without it. Neither can change the answer, so neither is in the cache key.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    system: str | None = None
+    parameters: Parameters = Parameters()
+    schema: Mapping[str, Any] | None = None
+    stream: bool = True
+    optional: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call. `estimated` is true where the vendor sent no count.
+
+    `cache_creation_1h_input_tokens` is the part of `cache_creation_input_tokens` written for an hour (dearer).
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    reasoning_output_tokens: int | None = None
+    cache_creation_1h_input_tokens: int | None = None
+    estimated: bool = False
+
+    @property
+    def visible_output_tokens(self) -> int | None:
+        """Output minus reasoning; unknown where the vendor does not separate them."""
+        if self.output_tokens is None or self.reasoning_output_tokens is None:
+            return None
+        return self.output_tokens - self.reasoning_output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Money, in USD. `exact` is false where a rate or a token count was assumed."""
+
+    amount: Decimal
+    source: str
+    exact: bool = True
+    currency: str = "USD"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One HTTP request and how it ended: `outcome` is `ok`, `interrupted` or an error kind."""
+
+    provider: str
+    model: str
+    outcome: str
+    status: int | None = None
+    duration_s: float = 0.0
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Of the attempt that answered: start to first content token, and first to last content token."""
+
+    time_to_first_token_s: float | None = None
+    content_span_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a stream; every field is optional and later values of a field replace earlier ones.
+
+    `text` is visible answer, `reasoning` is thinking that is counted and not shown. `attempts` adds up.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    response_model: str | None = None
+    response_id: str | None = None
+    request_id: str | None = None
+    timing: Timing | None = None
+    attempts: tuple[Attempt, ...] = ()
+    #: set on the single chunk that replays a stored answer
+    cached: Response | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One whole answer. `original` holds the first call's figures when `cached`."""
+
+    provider: str
+    request_model: str
+    text: str
+    finish_reason: FinishReason
+    usage: Usage = Usage()
+    response_model: str | None = None
+    response_id: str | None = None
+    request_id: str | None = None
+    timing: Timing = Timing()
+    duration_s: float = 0.0
+    cost: Cost | None = None
+    attempts: tuple[Attempt, ...] = ()
+    cached: bool = False
+    original: Response | None = None
+
+    @property
+    def itl_s(self) -> float | None:
+        """Inter-token latency: (last - first content token) / (visible tokens - 1); null below 2 visible tokens."""
+        visible = self.usage.visible_output_tokens
+        if self.timing.content_span_s is None or visible is None or visible < 2 or self.usage.estimated:
+            return None
+        return self.timing.content_span_s / (visible - 1)
+
+    @property
+    def output_tokens_per_s(self) -> float | None:
+        """1 / ITL; null where that is."""
+        itl = self.itl_s
+        return 1 / itl if itl else None
+
+    def with_cost(self, cost: Cost | None) -> Response:
+        return replace(self, cost=cost)
+
+
+class Secret:
+    """A key or token that shows itself to nobody: `str`, `repr`, format and pickle all refuse or print `***`."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value itself, for the one place that sends it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return format("***", spec)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Secret cannot be pickled")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["Sanitizer", "one_line", "sanitize"]
+__all__ = ["Sanitizer", "estimate_tokens", "one_line", "sanitize"]
 
 _SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor, erase
@@ -19,7 +19,8 @@ _SEQUENCE = re.compile(
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 #: an escape sequence that the next piece may complete
 _UNFINISHED = re.compile(
-    r"(?:\x1b|(?:\x1b\[|\x9b)[0-?]{0,64}[ -/]{0,8}|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]{0,512}\x1b?)\Z"
+    r"(?:\x1b|(?:\x1b\[|\x9b)[0-?]{0,64}[ -/]{0,8}"
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]{0,512}\x1b?)\Z"
 )
 
 
@@ -56,3 +57,8 @@ class Sanitizer:
         """What is left at the end."""
         rest, self._held = self._held, ""
         return sanitize(rest)
+
+
+def estimate_tokens(text: str) -> int:
+    """A stated approximation where no vendor counted: one token for four UTF-8 bytes, rounded up."""
+    return -(-len(text.encode("utf-8", "replace")) // 4)

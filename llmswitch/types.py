@@ -7,7 +7,7 @@ includes reasoning. Times are seconds on a monotonic clock. Unknown is `None`, n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ __all__ = [
     "Secret",
     "Target",
     "Timing",
+    "Trace",
     "Usage",
 ]
 
@@ -80,11 +81,31 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One HTTP request and how it ended: `outcome` is `ok`, `interrupted` or an error kind."""
+
+    provider: str
+    model: str
+    outcome: str
+    status: int | None = None
+    duration_s: float = 0.0
+    retry_after_s: float | None = None
+
+
+@dataclass(slots=True)
+class Trace:
+    """What happened during one call. Written as it happens, so that it outlives a call that is cancelled."""
+
+    attempts: list[Attempt] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One question, independent of the vendor that answers it.
 
-    `stream` tells how it is asked, and `optional` names the parameters that came from a profile: a model that
-    refuses one of those is asked again without it. Neither can change the answer, so neither is in the cache key.
+    `stream` tells how it is asked, `optional` names the parameters that came from a profile: a model that refuses
+    one of those is asked again without it. `trace` is where the layers write what happens during one call. None of
+    the three can change the answer, so none is in the cache key.
     """
 
     model: str
@@ -94,6 +115,7 @@ class Request:
     schema: Mapping[str, Any] | None = None
     stream: bool = True
     optional: frozenset[str] = frozenset()
+    trace: Trace = field(default_factory=Trace, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +152,6 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """One HTTP request and how it ended: `outcome` is `ok`, `interrupted` or an error kind."""
-
-    provider: str
-    model: str
-    outcome: str
-    status: int | None = None
-    duration_s: float = 0.0
-    retry_after_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Timing:
     """Of the attempt that answered: start to first content token, and first to last content token."""
 
@@ -153,7 +163,8 @@ class Timing:
 class Chunk:
     """A piece of a stream; every field is optional and later values of a field replace earlier ones.
 
-    `text` is visible answer, `reasoning` is thinking that is counted and not shown. `attempts` adds up.
+    `text` is visible answer, `reasoning` is thinking that is counted and not shown. Adapters fill everything but
+    `response`; above the attempt layer a stream is pieces of text, then one last chunk that holds `response`.
     """
 
     text: str = ""
@@ -163,10 +174,7 @@ class Chunk:
     response_model: str | None = None
     response_id: str | None = None
     request_id: str | None = None
-    timing: Timing | None = None
-    attempts: tuple[Attempt, ...] = ()
-    #: set on the single chunk that replays a stored answer
-    cached: Response | None = None
+    response: Response | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +209,6 @@ class Response:
         """1 / ITL; null where that is."""
         itl = self.itl_s
         return 1 / itl if itl else None
-
-    def with_cost(self, cost: Cost | None) -> Response:
-        return replace(self, cost=cost)
 
 
 class Secret:

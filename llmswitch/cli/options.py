@@ -13,7 +13,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stder
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Profile = Annotated[
     str | None,
-    typer.Option("--profile", "-P", metavar="NAME", help="The environment profile to use [env LLM_PROFILE]."),
+    typer.Option("--profile", "-P", metavar="NAME", help="The environment profile to use."),
 ]
 TrustProfile = Annotated[
     bool, typer.Option("--trust-profile", help="Trust this working tree's profile for this one call.")

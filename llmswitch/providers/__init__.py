@@ -48,6 +48,5 @@ def known_vendors(settings: Settings) -> tuple[Vendor, ...]:
 
 
 def _load(key: str) -> Vendor:
-    vendor = import_module(_FILES[key]).VENDOR
-    assert isinstance(vendor, Vendor)
+    vendor: Vendor = import_module(_FILES[key]).VENDOR
     return vendor

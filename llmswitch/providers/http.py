@@ -6,14 +6,16 @@ from the environment never stands between us and this machine. Only imported whe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 
 import httpx2
 
 from llmswitch.errors import CallConnectionError, CallTimeoutError, MalformedError, ProviderError
 from llmswitch.trust import is_loopback
 
-__all__ = ["HTTP_ERRORS", "http_client"]
+__all__ = ["HTTP_ERRORS", "http_client", "retry_after"]
 
 #: native type -> ours, the first match in order counts; what is not here is a bug of ours and is not caught.
 HTTP_ERRORS: Mapping[type[Exception], type[ProviderError]] = {
@@ -34,3 +36,28 @@ def http_client(base_url: str, connect_timeout_s: float) -> httpx2.AsyncClient:
         timeout=httpx2.Timeout(None, connect=connect_timeout_s),
         limits=httpx2.Limits(max_connections=None, max_keepalive_connections=20),
     )
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds the vendor asks to wait, at least 0; None where it names no time that can be read.
+
+    `headers` finds names in lower case (httpx2.Headers in any), `now` is epoch seconds. Milliseconds, which
+    OpenAI and Azure send, go before RFC 9110's `Retry-After`, which is seconds (fractions are met) or a date.
+    """
+    for name, unit in (("retry-after-ms", 1000.0), ("x-ms-retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        wait = _seconds(headers.get(name, ""), unit)
+        if wait is not None:
+            return wait
+    try:
+        due = parsedate_to_datetime(headers.get("retry-after", "")).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, due - now)
+
+
+def _seconds(text: str, unit: float) -> float | None:
+    try:
+        value = float(text) / unit
+    except ValueError:
+        return None
+    return max(0.0, value) if math.isfinite(value) else None

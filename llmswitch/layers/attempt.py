@@ -1,0 +1,174 @@
+"""The innermost layer: one request to one vendor, timed, bounded, and whole or an error."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+
+from llmswitch.errors import (
+    CallTimeoutError,
+    ContentFilterError,
+    LLMSwitchError,
+    TruncatedError,
+)
+from llmswitch.layers.base import Layer, opened
+from llmswitch.providers.base import Provider
+from llmswitch.text import estimate_tokens
+from llmswitch.types import Attempt, Chunk, Request, Response, Timing, Usage
+
+__all__ = ["AttemptLayer", "Patience"]
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long an attempt may be silent, in seconds: until its first token, and between tokens."""
+
+    first_token_s: float = 120.0
+    idle_s: float = 60.0
+
+
+class _Progress:
+    """What has come so far in one attempt."""
+
+    def __init__(self, started: float) -> None:
+        self.started = started
+        self.text: list[str] = []
+        self.last = Chunk()
+        self.first_content: float | None = None
+        self.last_content: float | None = None
+        self.alive = False
+
+    def take(self, chunk: Chunk, now: float) -> None:
+        if chunk.text:
+            self.text.append(chunk.text)
+            self.first_content = self.first_content if self.first_content is not None else now
+            self.last_content = now
+        self.alive = self.alive or bool(chunk.text or chunk.reasoning)
+        self.last = Chunk(
+            finish_reason=chunk.finish_reason or self.last.finish_reason,
+            usage=chunk.usage or self.last.usage,
+            response_model=chunk.response_model or self.last.response_model,
+            response_id=chunk.response_id or self.last.response_id,
+            request_id=chunk.request_id or self.last.request_id,
+        )
+
+    def timing(self) -> Timing:
+        if self.first_content is None or self.last_content is None:
+            return Timing()
+        return Timing(self.first_content - self.started, self.last_content - self.first_content)
+
+
+class AttemptLayer(Layer):
+    """Asks an adapter once. Above it a stream ends with the whole response, and every attempt is in the trace.
+
+    Raises CallTimeoutError where no token comes in time, TruncatedError where a stream ends without a finish
+    reason, ContentFilterError where the vendor blocked everything; an error keeps the text that came before it.
+    """
+
+    def __init__(self, inner: Provider, *, provider: str, patience: Patience, clock: Callable[[], float]) -> None:
+        super().__init__(inner)
+        self.provider = provider
+        self.patience = patience
+        self.clock = clock
+
+    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        """One attempt; see the class."""
+        progress = _Progress(self.clock())
+        try:
+            if request.stream:
+                async with opened(self._pieces(request, progress)) as pieces:
+                    async for chunk in pieces:
+                        if chunk.text or chunk.reasoning:
+                            yield chunk
+                response = self._whole(request, progress)
+            else:
+                response = self._checked(request, _with_usage(request, await self.inner.complete(request)))
+                if response.text:
+                    yield Chunk(text=response.text)
+        except LLMSwitchError as error:
+            error.provider = error.provider or self.provider
+            error.request_model = error.request_model or request.model
+            error.partial_text = "".join(progress.text)
+            self._note(request, progress, error.kind, error)
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            self._note(request, progress, "interrupted")
+            raise
+        self._note(request, progress, "ok")
+        yield Chunk(response=response)
+
+    async def _pieces(self, request: Request, progress: _Progress) -> AsyncIterator[Chunk]:
+        """The adapter's chunks, each within its deadline."""
+        async with opened(self.inner.stream(request)) as source:
+            while True:
+                try:
+                    async with asyncio.timeout(self._patience_left(progress)):
+                        chunk = await anext(source)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError as error:
+                    raise CallTimeoutError(self._silence(progress)) from error
+                progress.take(chunk, self.clock())
+                yield chunk
+
+    def _patience_left(self, progress: _Progress) -> float:
+        if progress.alive:
+            return self.patience.idle_s
+        return max(0.0, self.patience.first_token_s - (self.clock() - progress.started))
+
+    def _silence(self, progress: _Progress) -> str:
+        if progress.alive:
+            return f"{self.provider} fell silent for {self.patience.idle_s:g} s in mid-answer; see LLM_IDLE_TIMEOUT."
+        return f"{self.provider} sent no token within {self.patience.first_token_s:g} s; see LLM_FIRST_TOKEN_TIMEOUT."
+
+    def _whole(self, request: Request, progress: _Progress) -> Response:
+        last, text = progress.last, "".join(progress.text)
+        if last.finish_reason is None:
+            raise TruncatedError(f"{self.provider}'s stream ended without a finish reason: the answer is not whole.")
+        response = Response(
+            provider=self.provider,
+            request_model=request.model,
+            text=text,
+            finish_reason=last.finish_reason,
+            usage=last.usage or Usage(),
+            response_model=last.response_model,
+            response_id=last.response_id,
+            request_id=last.request_id,
+            timing=progress.timing(),
+        )
+        return self._checked(request, _with_usage(request, response))
+
+    def _checked(self, request: Request, response: Response) -> Response:
+        if response.finish_reason == "content_filter" and not response.text:
+            raise ContentFilterError(
+                f"{self.provider}'s safety filter blocked the prompt or the whole answer.",
+                request_id=response.request_id,
+            )
+        return response
+
+    def _note(self, request: Request, progress: _Progress, outcome: str, error: LLMSwitchError | None = None) -> None:
+        request.trace.attempts.append(
+            Attempt(
+                provider=self.provider,
+                model=request.model,
+                outcome=outcome,
+                status=200 if outcome == "ok" else error.status if error else None,
+                duration_s=self.clock() - progress.started,
+                retry_after_s=error.retry_after_s if error else None,
+            )
+        )
+
+
+def _with_usage(request: Request, response: Response) -> Response:
+    """`response`, its tokens estimated where the vendor counted none."""
+    if response.usage.input_tokens is not None and response.usage.output_tokens is not None:
+        return response
+    texts = [request.system or "", *(message.text for message in request.messages)]
+    estimate = replace(
+        response.usage,
+        input_tokens=sum(estimate_tokens(text) for text in texts),
+        output_tokens=estimate_tokens(response.text),
+        estimated=True,
+    )
+    return replace(response, usage=estimate)

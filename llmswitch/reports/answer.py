@@ -1,0 +1,79 @@
+"""One answer as the contract's JSON document, and as the line that goes to stderr after it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from llmswitch.reports.rows import count, money, seconds
+from llmswitch.types import Cost, Response, Usage
+
+__all__ = ["cost_document", "response_document", "summary"]
+
+_USAGE = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+    "reasoning_output_tokens",
+)
+
+
+def _usage_document(usage: Usage) -> dict[str, Any]:
+    document = {name: getattr(usage, name) for name in _USAGE}
+    return {**document, "estimated": True} if usage.estimated else document
+
+
+def cost_document(cost: Cost | None) -> dict[str, Any] | None:
+    """`amount` as a plain decimal in text; None where the price is unknown."""
+    if cost is None:
+        return None
+    amount = format(cost.amount.normalize(), "f")
+    return {"amount": amount, "currency": cost.currency, "source": cost.source, "exact": cost.exact}
+
+
+def response_document(response: Response, profile: str | None) -> dict[str, Any]:
+    """The contract's `llmswitch/response/1`."""
+    document: dict[str, Any] = {
+        "schema": "llmswitch/response/1",
+        "provider": response.provider,
+        "request_model": response.request_model,
+        "response_model": response.response_model,
+        "response_id": response.response_id,
+        "text": response.text,
+        "finish_reason": response.finish_reason,
+        "profile": profile,
+        **_figures(response),
+        "cached": response.cached,
+        "attempts": [asdict(attempt) for attempt in response.attempts],
+    }
+    if response.original is not None:
+        original = response.original
+        document["original"] = {**_figures(original), "attempts": [asdict(attempt) for attempt in original.attempts]}
+    return document
+
+
+def _figures(response: Response) -> dict[str, Any]:
+    return {
+        "usage": _usage_document(response.usage),
+        "cost": cost_document(response.cost),
+        "time_to_first_token_s": response.timing.time_to_first_token_s,
+        "duration_s": response.duration_s,
+        "output_tokens_per_s": response.output_tokens_per_s,
+    }
+
+
+def summary(response: Response) -> str:
+    """One line: provider, model, first token, latency, tokens, cost, cached."""
+    first = response.timing.time_to_first_token_s
+    about = "~" if response.usage.estimated else ""
+    parts = [
+        response.provider,
+        response.response_model or response.request_model,
+        f"first token {seconds(first)}" if first is not None else None,
+        f"{seconds(response.duration_s)}",
+        f"{about}{count(response.usage.input_tokens)} in, {about}{count(response.usage.output_tokens)} out",
+        money(response.cost.amount, exact=response.cost.exact) if response.cost else "cost unknown",
+        "cached" if response.cached else None,
+    ]
+    return " · ".join(part for part in parts if part)

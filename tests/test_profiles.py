@@ -208,7 +208,15 @@ def test_loopback_is_told_from_what_looks_like_it(url: str, loopback: bool) -> N
 
 @pytest.mark.parametrize(
     "url",
-    ["evil.invalid", "ftp://x", "https://", "http://evil.invalid\\@127.0.0.1", "http://a b", "http://x:port", "http://\u2024"],
+    [
+        "evil.invalid",
+        "ftp://x",
+        "https://",
+        "http://evil.invalid\\@127.0.0.1",
+        "http://a b",
+        "http://x:port",
+        "http://\u2024",
+    ],
 )
 def test_an_address_that_parsers_may_read_differently_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="OPENAI_BASE_URL"):
@@ -230,7 +238,8 @@ def test_a_key_no_header_can_carry_is_refused_without_being_shown(load: Load, ke
 
 
 @pytest.mark.parametrize(
-    ("content", "says"), [(b"\xff\xfe", "UTF-8"), (b"A B C=\nLLM_PROVIDER claude\n", "line"), (b"A" * 1_000_001, "1 MB")]
+    ("content", "says"),
+    [(b"\xff\xfe", "UTF-8"), (b"A B C=\nLLM_PROVIDER claude\n", "line"), (b"A" * 1_000_001, "1 MB")],
 )
 def test_a_profile_that_is_none_is_refused(load: Load, cwd: Path, content: bytes, says: str) -> None:
     (cwd / "profiles" / "p.env").write_bytes(content)

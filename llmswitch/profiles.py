@@ -22,9 +22,9 @@ from llmswitch.trust import TrustStore, checked_url, is_loopback
 from llmswitch.types import Secret
 from llmswitch.variables import Variable, variable
 
-__all__ = ["EnvFile", "Found", "Settings", "Source", "find_profile", "list_profiles", "load_settings"]
+__all__ = ["PROFILE_NAME", "EnvFile", "Found", "Settings", "Source", "find_profile", "list_profiles", "load_settings"]
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+PROFILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _LARGEST_FILE = 1_000_000
 
 
@@ -140,12 +140,12 @@ def list_profiles(cwd: Path, paths: Paths) -> list[tuple[str, Path, bool]]:
     found += [(p.name.removeprefix(".env."), p, True) for p in sorted(cwd.glob(".env.*")) if p.name != ".env.example"]
     if cwd / "profiles" != paths.profiles:
         found += [(p.stem, p, False) for p in sorted(paths.profiles.glob("*.env"))]
-    return [row for row in found if _NAME.fullmatch(row[0]) and row[1].is_file()]
+    return [row for row in found if PROFILE_NAME.fullmatch(row[0]) and row[1].is_file()]
 
 
 def find_profile(name: str, cwd: Path, paths: Paths, environ: Mapping[str, str]) -> EnvFile:
     """The file of profile `name`: `./profiles/NAME.env`, `./.env.NAME`, then the user's own."""
-    if not _NAME.fullmatch(name):
+    if not PROFILE_NAME.fullmatch(name):
         raise ConfigError(f"{name!r} is not a profile's name: use letters, digits, '.', '_' and '-'.")
     candidates = (cwd / "profiles" / f"{name}.env", cwd / f".env.{name}", paths.profiles / f"{name}.env")
     for path in candidates:

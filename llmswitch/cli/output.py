@@ -10,13 +10,19 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from llmswitch.cli.shell import Shell
 from llmswitch.errors import StorageError
 from llmswitch.text import Sanitizer
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["MarkdownPrinter", "OutputFile", "Printer", "RawPrinter", "SilentPrinter", "finished_blocks"]
+__all__ = ["MarkdownPrinter", "OutputFile", "Printer", "RawPrinter", "finished_blocks", "printer"]
+
+
+def printer(shell: Shell) -> Printer:
+    """What fits stdout. For a terminal this imports rich, which takes 0.2 s."""
+    return MarkdownPrinter(shell.stdout) if shell.decorated(shell.stdout) else RawPrinter(shell.stdout)
 
 
 class Printer(Protocol):
@@ -29,16 +35,6 @@ class Printer(Protocol):
     def close(self) -> None:
         """Show the rest, and leave the cursor at the start of a line."""
         ...
-
-
-class SilentPrinter:
-    """Shows nothing: the whole is printed later."""
-
-    def write(self, text: str) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing."""
 
 
 class RawPrinter:

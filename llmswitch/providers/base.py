@@ -85,6 +85,8 @@ class Vendor:
     `needs` are alternative variables, any of which makes it configured; `accepts` the media types it takes.
     `configure` reads the settings (ConfigError names the variable to set) and sends nothing; `connect` imports
     the SDK and returns the adapter; `preview` is the body that `connect`'s adapter would send, for --dry-run.
+    `locate` refines the endpoint for one model, where a model is more than a name. `asks` are the variables that
+    `llmswitch init` asks for.
     """
 
     key: str
@@ -98,6 +100,8 @@ class Vendor:
     accepts: frozenset[str] = frozenset()
     #: tokens a call is capped at where nobody said, for vendors that require a cap
     default_max_tokens: int | None = None
+    locate: Callable[[Endpoint, str], Endpoint] | None = None
+    asks: tuple[str, ...] = ()
 
     def configured(self, settings: Settings) -> bool:
         """Whether a profile or the environment names what this provider needs."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmswitch.reports.rows import count, money, seconds
 from llmswitch.types import Cost, Response, Usage
 
-__all__ = ["cost_document", "response_document", "summary"]
+if TYPE_CHECKING:
+    from llmswitch.runs.preview import Preview
+
+__all__ = ["cost_document", "preview_document", "response_document", "summary"]
 
 _USAGE = (
     "input_tokens",
@@ -77,3 +80,19 @@ def summary(response: Response) -> str:
         "cached" if response.cached else None,
     ]
     return " · ".join(part for part in parts if part)
+
+
+def preview_document(preview: Preview) -> dict[str, Any]:
+    """What `--dry-run` prints: `low` is the cost of the prompt alone, `high` that of the longest answer allowed."""
+    estimate = preview.estimate
+    return {
+        "schema": "llmswitch/dry-run/1",
+        "provider": preview.provider,
+        "request_model": preview.request_model,
+        "base_url": preview.base_url,
+        "body": preview.body,
+        "estimated_input_tokens": estimate.input_tokens if estimate else None,
+        "estimated_cost": {"low": cost_document(estimate.low), "high": cost_document(estimate.high)}
+        if estimate
+        else None,
+    }

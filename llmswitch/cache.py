@@ -1,0 +1,313 @@
+"""The response cache: a whole answer under the SHA-256 of everything that can change it.
+
+SQLite through diskcache (safedisk.py) in a folder of mode 0700, answers as JSON, no pickle ever. Writing and looking
+after it is diskcache's; an answer is read with one SELECT of our own, because a cached `ask` has 48 ms of CPU for
+everything and importing and opening diskcache takes 30. Whatever is wrong with the files surfaces as StorageError:
+`ask` warns and goes on.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmswitch.answers import decode, encode
+from llmswitch.errors import StorageError
+from llmswitch.keylock import KeyLock
+from llmswitch.paths import private_folder
+from llmswitch.types import Cost, Request, Response, Timing, Usage
+
+if TYPE_CHECKING:
+    from llmswitch.providers.base import Endpoint
+    from llmswitch.safedisk import SafeCache
+
+__all__ = ["STORED", "CacheStats", "ResponseCache", "cache_key", "key_material", "lookup"]
+
+#: finish reasons of a whole answer; no other is stored
+STORED = frozenset({"stop", "length"})
+#: the largest the database may grow before the oldest answers go, in bytes
+SIZE_LIMIT = 2**30
+#: how long a locked database is waited for, in seconds
+_PATIENCE_S = 2.0
+_LOCKED = "another process has it locked"
+#: SQLite's codes for what is wrong with the disk or with our rights, not with the database
+_NO_ACCESS = frozenset({sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM})
+_NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+#: changes with the meaning of a key or the form of a value, so that no version reads another's answers
+_FORMAT = 1
+
+_SELECT = (
+    "SELECT value FROM Cache WHERE key = ? AND raw = 1 AND mode = 1 AND filename IS NULL AND typeof(value) = 'text'"
+    " AND expire_time > ? AND store_time > ?"
+)
+_STATS = (
+    "SELECT count(*), coalesce(sum(expire_time <= ?), 0),"
+    " CAST(min(store_time) AS REAL), CAST(max(store_time) AS REAL),"
+    " (SELECT page_count FROM pragma_page_count) * (SELECT page_size FROM pragma_page_size) FROM Cache"
+)
+
+
+def key_material(endpoint: Endpoint, request: Request, namespace: str | None) -> dict[str, Any]:
+    """Everything that can change the answer, and no secret: what `cache_key` is the digest of.
+
+    `request.system` is taken as the one that is sent. How it is asked (`stream`, `optional`, `trace`) has no part.
+    """
+    parameters = request.parameters.as_dict()
+    if "stop" in parameters:
+        parameters["stop"] = sorted(parameters["stop"])
+    return {
+        "format": _FORMAT,
+        "namespace": namespace,
+        "endpoint": endpoint.identity(),
+        "model": request.model,
+        "system": request.system,
+        "messages": [
+            {
+                "role": message.role,
+                "text": message.text,
+                "attachments": [
+                    {"media_type": a.media_type, "name": a.name, "sha256": hashlib.sha256(a.data).hexdigest()}
+                    for a in message.attachments
+                ],
+            }
+            for message in request.messages
+        ],
+        "parameters": parameters,
+        "schema": request.schema,
+    }
+
+
+def cache_key(endpoint: Endpoint, request: Request, namespace: str | None) -> str:
+    """The SHA-256, in hex, of `key_material` as canonical JSON.
+
+    The order of an object's keys, of headers and of stop sequences changes nothing, nor does 1 for 1.0. A model may
+    be steered by the order of a schema's properties, too: two schemas that differ in nothing else are one question.
+    """
+    material = _canonical(key_material(endpoint, request, namespace))
+    text = json.dumps(material, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _canonical(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_canonical(part) for part in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStats:
+    """`oldest` and `newest` are when those answers were stored, in epoch seconds; None where there are none.
+
+    `size_bytes` is the database's, which `limit_bytes` bounds; `expired` answers are among the `entries`.
+    """
+
+    entries: int
+    expired: int
+    size_bytes: int
+    limit_bytes: int
+    oldest: float | None
+    newest: float | None
+
+
+class ResponseCache:
+    """Answers on disk, for one thread. Nothing is touched before the first call, and reading makes no folder.
+
+    An answer is served for `ttl_s` seconds after it was stored, or for what whoever stored it allowed, whichever
+    ends first. `wall` gives epoch seconds. Every method raises StorageError where the files cannot be used; a
+    database that another process has locked is waited for 2 s.
+    """
+
+    def __init__(
+        self, folder: Path, *, ttl_s: int, size_limit: int = SIZE_LIMIT, wall: Callable[[], float] = time.time
+    ) -> None:
+        self.folder = folder
+        self.ttl_s = ttl_s
+        self.size_limit = size_limit
+        self.wall = wall
+        self._database = folder / "cache.db"
+        self._writer: SafeCache | None = None
+
+    def get(self, key: str) -> Response | None:
+        """The stored answer exactly as it was put, or None; a row that is not ours is None, too."""
+        now = self.wall()
+        row = self._read(_SELECT, (key, now, now - self.ttl_s))
+        if row is None:
+            return None
+        try:
+            return decode(row[0])
+        except ValueError as error:
+            raise self._failure("it is damaged: an answer in it cannot be read") from error
+
+    def put(self, key: str, response: Response) -> None:
+        """Store a whole answer; ValueError where it is not whole, or itself came from here."""
+        if response.finish_reason not in STORED or response.cached:
+            raise ValueError(f"not to be stored: finish_reason {response.finish_reason}, cached {response.cached}")
+        text = encode(response)
+        self._write(lambda writer: writer.set(key, text, expire=self.ttl_s))
+
+    def stats(self) -> CacheStats:
+        """What the cache holds now."""
+        entries, expired, oldest, newest, size = self._read(_STATS, (self.wall(),)) or (0, 0, None, None, 0)
+        return CacheStats(entries, expired, size, self.size_limit, oldest, newest)
+
+    def prune(self) -> int:
+        """Remove expired answers, then the oldest while the database is over its limit; returns how many went."""
+        self._sweep_locks()
+        return int(self._write(lambda writer: writer.cull())) if os.path.lexists(self._database) else 0
+
+    def clear(self) -> int | None:
+        """Remove every answer; returns how many went, None where a damaged or full database had to go whole."""
+        self._sweep_locks()
+        try:
+            if stat.S_ISREG(os.lstat(self._database).st_mode):
+                return int(self._write(lambda writer: writer.clear()))
+        except FileNotFoundError:
+            return 0
+        except StorageError as error:
+            if not _beyond_repair(error.__cause__):
+                raise
+        try:
+            # Only what SQLite made of the name that is ours: whatever else is in the folder stays.
+            for suffix in ("", "-wal", "-shm", "-journal"):
+                Path(f"{self._database}{suffix}").unlink(missing_ok=True)
+        except OSError as error:
+            raise self._failure(error.strerror or str(error)) from error
+        return None
+
+    def close(self) -> None:
+        """Let go of the files; the next call opens them again."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+
+    def lock(self, key: str) -> KeyLock:
+        """The lock of whoever asks for `key`, among all tasks and processes. Raises OSError where there can be none."""
+        return KeyLock(private_folder(private_folder(self.folder) / "locks") / f"{key}.lock")
+
+    def _sweep_locks(self) -> None:
+        """Remove the lock files of killed processes; one that is held stays."""
+        for path in self.folder.glob("locks/*.lock"):
+            with suppress(OSError):
+                lock = KeyLock(path)
+                if lock.try_acquire():
+                    lock.release()
+
+    def _read(self, statement: str, parameters: tuple[object, ...]) -> tuple[Any, ...] | None:
+        """The first row, None where there is no database yet; opened anew, as it may be replaced at any time."""
+        try:
+            _check_regular(os.stat(self._database))
+            address = f"{self._database.absolute().as_uri()}?mode=ro"
+            with closing(sqlite3.connect(address, uri=True, timeout=_PATIENCE_S)) as connection:
+                row: tuple[Any, ...] | None = connection.execute(statement, parameters).fetchone()
+                return row
+        except FileNotFoundError:
+            return None
+        except (OSError, sqlite3.Error) as error:
+            if _code(error) == sqlite3.SQLITE_ERROR:
+                return None  # no such table: another process is making it right now
+            raise self._failure(_reason(error)) from error
+
+    def _write(self, work: Callable[[SafeCache], Any]) -> Any:
+        from diskcache import Timeout
+
+        try:
+            if self._writer is None:
+                self._writer = self._open()
+            return work(self._writer)
+        except Timeout as error:
+            self.close()
+            raise self._failure(_LOCKED) from error
+        except Exception as error:  # a planted table can make diskcache stumble anywhere, and no answer is lost over it
+            self.close()
+            raise self._failure(_reason(error)) from error
+
+    def _open(self) -> SafeCache:
+        from llmswitch.safedisk import SafeCache
+
+        private_folder(self.folder)
+        _close_to_others(self.folder)
+        try:
+            # SQLite would create it with the umask's mode; its -wal and -shm take after it.
+            os.close(os.open(self._database, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            # Not opened to look at it: closing it would drop the locks of this process's other connections.
+            _check_regular(os.lstat(self._database))
+            _close_to_others(self._database)
+        return SafeCache(self.folder, timeout_s=_PATIENCE_S, size_limit=self.size_limit)
+
+    def _failure(self, reason: str) -> StorageError:
+        cure = " Empty it with 'llmswitch cache clear'." if "damaged" in reason else ""
+        return StorageError(f"the response cache {self.folder} cannot be used: {reason.rstrip('.')}.{cure}")
+
+
+def _close_to_others(path: Path) -> None:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        path.chmod(mode & 0o700)
+
+
+def _check_regular(status: os.stat_result) -> None:
+    """A pipe in the database's place would be waited for without end, a link would be written through."""
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "cache.db is not a file")
+
+
+def _code(error: BaseException | None) -> int | None:
+    """SQLite's primary result code, None for every other failure."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def _reason(error: Exception) -> str:
+    code = _code(error)
+    if code in _BUSY:
+        return _LOCKED
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if code in _NO_ACCESS | _NO_ROOM:
+        return str(error)
+    return f"it is damaged ({error})"
+
+
+def _beyond_repair(error: BaseException | None) -> bool:
+    """Whether only a new database helps; removing rows from one on a full disk takes room that is not there."""
+    from diskcache import Timeout
+
+    return not isinstance(error, (OSError, Timeout)) and _code(error) not in _NO_ACCESS | _BUSY
+
+
+def lookup(cache: ResponseCache, key: str, clock: Callable[[], float]) -> Response | None:
+    """The stored answer as the contract wants a cached one; None where there is none. Raises StorageError.
+
+    Its tokens and cost are 0, there was no attempt, and `duration_s` is the lookup's own by `clock`; the first
+    call's figures are in `original`. Imports neither asyncio nor diskcache nor an SDK.
+    """
+    started = clock()
+    original = cache.get(key)
+    if original is None:
+        return None
+    return replace(
+        original,
+        usage=Usage(0, 0, 0, 0, 0, 0),
+        request_id=None,
+        timing=Timing(),
+        cost=Cost(Decimal(0), "cache"),
+        attempts=(),
+        cached=True,
+        original=original,
+        duration_s=clock() - started,
+    )

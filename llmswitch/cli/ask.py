@@ -1,0 +1,248 @@
+"""`llmswitch ask`: one question, any provider."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmswitch.cli.inputs import Inputs, read_bounded
+from llmswitch.cli.keys import warn_about_keys
+from llmswitch.cli.options import Json, Profile, Quiet, Timeout, TrustProfile, Verbose
+from llmswitch.cli.output import OutputFile, printer
+from llmswitch.cli.shell import Shell, as_json
+from llmswitch.conversations import Conversation, Conversations, new_conversation_id
+from llmswitch.errors import ConfigError
+from llmswitch.reports.answer import preview_document, response_document, summary
+from llmswitch.runs.ask import Services, find_cached, remember
+from llmswitch.runs.call import Call, Question, choose_target, settle
+from llmswitch.targets import parse_parameter
+from llmswitch.text import sanitize
+from llmswitch.types import Message, Parameters, Response
+
+if TYPE_CHECKING:
+    from llmswitch.profiles import Settings
+
+__all__ = ["app"]
+
+app = typer.Typer(pretty_exceptions_enable=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The command line as it was typed."""
+
+    prompt: str | None
+    target: str | None
+    model: str | None
+    system: str | None
+    attachments: tuple[str, ...]
+    prompt_file: str | None
+    max_tokens: str | None
+    temperature: str | None
+    schema: str | None
+    stream: bool
+    use_cache: bool
+    refresh: bool
+    dry_run: bool
+    as_json: bool
+    output: str | None
+    goes_on: bool
+    conversation: str | None
+    no_stdin: bool
+
+
+@app.command()
+def ask(
+    prompt: Annotated[str | None, typer.Argument(help="The question; '-' reads it from stdin.")] = None,
+    provider: Annotated[
+        str | None, typer.Option("--provider", "-p", help="Whom to ask: claude, openai, gemini, azure, local, …")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", "-t", help="provider[:model][?temperature=0&…] in one.")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Which of its models.")] = None,
+    profile: Profile = None,
+    system: Annotated[str | None, typer.Option("--system", "-s", help="The system prompt.")] = None,
+    attachment: Annotated[
+        list[str] | None,
+        typer.Option("--attachment", "-a", metavar="FILE", help="Image, PDF or text; repeatable."),
+    ] = None,
+    file: Annotated[str | None, typer.Option("--file", "-f", metavar="FILE", help="A file with the prompt.")] = None,
+    max_tokens: Annotated[str | None, typer.Option("--max-tokens", metavar="N", help="The longest answer.")] = None,
+    temperature: Annotated[str | None, typer.Option("--temperature", metavar="0-2", help="Randomness.")] = None,
+    schema: Annotated[
+        str | None, typer.Option("--schema", metavar="FILE", help="A JSON Schema that the answer must match.")
+    ] = None,
+    no_stream: Annotated[bool, typer.Option("--no-stream", help="Ask for the answer in one piece.")] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor write the cache.")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Ask anew, and replace what the cache holds.")] = False,
+    timeout: Timeout = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent and cost; send nothing.")] = False,
+    as_json: Json = False,
+    output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Write here instead.")] = None,
+    continue_: Annotated[bool, typer.Option("--continue", "-c", help="Go on with the latest conversation.")] = False,
+    conversation: Annotated[str | None, typer.Option("--conversation", metavar="ID", help="Go on with it.")] = None,
+    no_stdin: Annotated[bool, typer.Option("--no-stdin", help="Leave stdin unread.")] = False,
+    trust_profile: TrustProfile = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Ask one question. The answer goes to stdout as it comes, everything else to stderr."""
+    if provider is not None and target is not None:
+        raise ConfigError("give --provider or --target, not both: a target names its provider.")
+    shell = Shell.current(verbose=verbose, quiet=quiet)
+    flags = {} if timeout is None else {"LLM_TIMEOUT": ("--timeout", timeout)}
+    settings = shell.settings(profile=profile, flags=flags, trust_profile=trust_profile)
+    asked = _Asked(
+        prompt=prompt,
+        target=target if provider is None else provider,
+        model=model,
+        system=system,
+        attachments=tuple(attachment or ()),
+        prompt_file=file,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        schema=schema,
+        stream=not no_stream,
+        use_cache=not no_cache,
+        refresh=refresh,
+        dry_run=dry_run,
+        as_json=as_json,
+        output=output,
+        goes_on=continue_,
+        conversation=conversation,
+        no_stdin=no_stdin,
+    )
+    _run(shell, settings, asked)
+
+
+def _run(shell: Shell, settings: Settings, asked: _Asked) -> None:
+    services = Services.from_settings(
+        settings,
+        use_cache=asked.use_cache,
+        refresh=asked.refresh,
+        warn=shell.warn,
+        clock=shell.clock,
+        wall=shell.wall,
+    )
+    call = _call(shell, settings, services, asked)
+    warn_about_keys(shell, settings)
+    if asked.dry_run:
+        from llmswitch.runs.preview import preview
+
+        shell.json(preview_document(preview(call, services, settings)))
+        return
+    output = OutputFile(Path(asked.output)) if asked.output else None
+    try:
+        response = _answer(shell, call, services, asked, output)
+        remember(call, services, response)
+        _tell(shell, response)
+    finally:
+        if output is not None:
+            output.discard()
+
+
+def _call(shell: Shell, settings: Settings, services: Services, asked: _Asked) -> Call:
+    before = _conversation(services.conversations, asked)
+    inputs = Inputs(shell, no_stdin=asked.no_stdin)
+    attachments, texts = inputs.attachments(list(asked.attachments))
+    text = inputs.prompt(asked.prompt, asked.prompt_file)
+    question = Question(
+        messages=(
+            *(before.messages if before else ()),
+            Message("user", f"{texts}\n\n{text}" if texts else text, attachments),
+        ),
+        system=asked.system or (before.system if before else None),
+        model=asked.model,
+        parameters=_parameters(asked),
+        schema=_schema(asked.schema),
+        stream=asked.stream,
+    )
+    target, told = choose_target(
+        settings, named=asked.target, model=asked.model, before=before.target if before else None
+    )
+    call = settle(settings, target, question)
+    if told:
+        shell.note(told)
+    shell.detail(f"asking {call.endpoint.provider}, model {call.request.model}, at {call.endpoint.base_url}")
+    conversation_id = before.id if before else new_conversation_id(shell.wall(), secrets.randbits(20))
+    return replace(call, conversation_id=conversation_id if services.conversations else None)
+
+
+def _conversation(conversations: Conversations | None, asked: _Asked) -> Conversation | None:
+    if not asked.goes_on and asked.conversation is None:
+        return None
+    if asked.goes_on and asked.conversation is not None:
+        raise ConfigError("give --continue or --conversation, not both.")
+    if conversations is None:
+        raise ConfigError("no conversation to go on with: LLM_HISTORY is off.")
+    name = asked.conversation if asked.conversation is not None else conversations.latest()
+    if name is None:
+        raise ConfigError("no conversation to go on with yet: ask something first, without --continue.")
+    return conversations.load(name)
+
+
+def _parameters(asked: _Asked) -> Parameters:
+    given = {"max_tokens": asked.max_tokens, "temperature": asked.temperature}
+    values = {
+        name: parse_parameter(name, text, f"--{name.replace('_', '-')}")
+        for name, text in given.items()
+        if text is not None
+    }
+    return Parameters(**values)
+
+
+def _schema(name: str | None) -> dict[str, Any] | None:
+    if name is None:
+        return None
+    from llmswitch.layers.schema import check_schema
+
+    data = read_bounded(Path(name), 1_000_000)
+    try:
+        schema = json.loads(data)
+    except ValueError as error:
+        raise ConfigError(f"--schema {name} is not JSON: {error}.") from error
+    return dict(check_schema(schema, f"--schema {name}"))
+
+
+def _answer(shell: Shell, call: Call, services: Services, asked: _Asked, output: OutputFile | None) -> Response:
+    """From the cache, or asked for real; shown as it comes, or written once it is whole."""
+    shown = not asked.as_json and output is None
+    response = find_cached(call, services)
+    if response is None:
+        from llmswitch.cli.live import ask_live
+
+        response = ask_live(shell, call, services, shown=shown)
+    elif shown:
+        shower = printer(shell)
+        shower.write(response.text)
+        shower.close()
+    if not shown:
+        text = as_json(response_document(response, call.profile)) if asked.as_json else sanitize(response.text)
+        text = text if text.endswith("\n") else text + "\n"
+        if output is not None:
+            output.write(text)
+        else:
+            shell.stdout.write(text)
+            shell.stdout.flush()
+    return response
+
+
+def _tell(shell: Shell, response: Response) -> None:
+    """The line after the answer, and a warning where the answer is not what it seems."""
+    if response.finish_reason != "stop":
+        shell.warn(_FINISHES[response.finish_reason])
+    shell.note(summary(response))
+
+
+_FINISHES = {
+    "length": "the answer was cut at the token limit: --max-tokens raises it.",
+    "content_filter": "the vendor's safety filter cut this answer, or it is a refusal.",
+    "tool_call": "the model asked for a tool, and was given none.",
+    "error": "the vendor ended this answer with an error: it may not be whole.",
+}

@@ -1,0 +1,34 @@
+"""Durations and moments as they are typed."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from llmswitch.errors import ConfigError
+
+__all__ = ["duration_s", "moment"]
+
+_UNITS_S = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+#: a century: beyond it no calendar need be asked
+_LONGEST_S = 36_525 * 86_400
+
+
+def duration_s(text: str, flag: str) -> float:
+    """`30m`, `12h`, `90d`, `8w` in seconds; ConfigError names `flag`. A day is 24 hours."""
+    match = re.fullmatch(r"([0-9]{1,9})([mhdw])", text.strip())
+    seconds = int(match[1]) * _UNITS_S[match[2]] if match else _LONGEST_S + 1
+    if seconds > _LONGEST_S:
+        raise ConfigError(f"{flag} must be a duration such as 30m, 12h, 90d or 8w, not {text!r}.")
+    return float(seconds)
+
+
+def moment(text: str, flag: str, now: float) -> float:
+    """Epoch seconds of `7d` (that long before `now`) or of an ISO date or time, local where it names no zone."""
+    if re.fullmatch(r"\s*[0-9]+[mhdw]\s*", text):
+        return now - duration_s(text, flag)
+    try:
+        return datetime.fromisoformat(text.strip()).astimezone().timestamp()
+    except (ValueError, OverflowError, OSError) as error:
+        hint = "7d, 24h, 2026-11-01 or 2026-11-01T08:00"
+        raise ConfigError(f"{flag} must be a duration or a date such as {hint}, not {text!r}.") from error

@@ -1,0 +1,199 @@
+"""Opening the SQLite file that holds ledger and conversations, and bringing it to the present version.
+
+Migrations are numbered by their place and only ever appended; SQLite's `user_version` says how many a file has
+had. Many processes may open a fresh file at once: one migrates, the rest wait for it. A file that is up to date
+is opened without a write lock. The file is 0600 in a 0700 folder, and SQLite gives its -wal and -shm the same mode.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from llmswitch.errors import StorageError
+from llmswitch.paths import private_folder
+
+__all__ = ["MIGRATIONS", "opened", "reading"]
+
+#: how long one process waits for another's lock
+_PATIENCE_S = 10.0
+
+#: Money is whole pico-dollars (1e-12 USD), so that SQL sums are exact; tokens and money are NULL where unknown.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE calls (
+            id INTEGER PRIMARY KEY,
+            started_at REAL NOT NULL,
+            command TEXT NOT NULL,
+            profile TEXT,
+            target TEXT NOT NULL,
+            provider TEXT NOT NULL,
+            request_model TEXT,
+            response_model TEXT,
+            response_id TEXT,
+            request_id TEXT,
+            input_tokens INTEGER,
+            output_tokens INTEGER,
+            cache_read_input_tokens INTEGER,
+            cache_creation_input_tokens INTEGER,
+            cache_creation_1h_input_tokens INTEGER,
+            reasoning_output_tokens INTEGER,
+            usage_estimated INTEGER NOT NULL,
+            cost_pico INTEGER,
+            cost_exact INTEGER,
+            cost_source TEXT,
+            saved_pico INTEGER,
+            saved_exact INTEGER,
+            time_to_first_token_s REAL,
+            itl_s REAL,
+            duration_s REAL NOT NULL,
+            attempts TEXT NOT NULL,
+            finish_reason TEXT NOT NULL,
+            error_kind TEXT,
+            cached INTEGER NOT NULL,
+            conversation_id TEXT
+        )""",
+        "CREATE INDEX calls_by_time ON calls (started_at)",
+        "CREATE INDEX calls_by_conversation ON calls (conversation_id) WHERE conversation_id IS NOT NULL",
+        """CREATE TABLE conversations (
+            id TEXT PRIMARY KEY,
+            started_at REAL NOT NULL,
+            updated_at REAL NOT NULL
+        )""",
+        """CREATE TABLE turns (
+            id INTEGER PRIMARY KEY,
+            conversation_id TEXT NOT NULL REFERENCES conversations (id) ON DELETE CASCADE,
+            at REAL NOT NULL,
+            prompt TEXT NOT NULL,
+            answer TEXT NOT NULL,
+            system TEXT,
+            target TEXT NOT NULL,
+            call_id INTEGER REFERENCES calls (id) ON DELETE SET NULL
+        )""",
+        "CREATE INDEX turns_by_conversation ON turns (conversation_id)",
+        "CREATE INDEX turns_by_call ON turns (call_id) WHERE call_id IS NOT NULL",
+        "CREATE TABLE attachments (sha256 TEXT PRIMARY KEY, data BLOB NOT NULL)",
+        """CREATE TABLE turn_attachments (
+            turn_id INTEGER NOT NULL REFERENCES turns (id) ON DELETE CASCADE,
+            position INTEGER NOT NULL,
+            sha256 TEXT NOT NULL REFERENCES attachments (sha256),
+            media_type TEXT NOT NULL,
+            name TEXT NOT NULL,
+            PRIMARY KEY (turn_id, position)
+        )""",
+        "CREATE INDEX turn_attachments_by_content ON turn_attachments (sha256)",
+    ),
+)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to the file at `path`, made and migrated where needed; what is not committed is rolled back.
+
+    Statements commit one by one unless the caller begins a transaction. Raises StorageError for every failure.
+    """
+    try:
+        connection = _connect(path)
+        try:
+            # in WAL mode a power cut can then cost the newest rows and never the file; FULL would sync every call
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            _migrate(connection, path)
+            yield connection
+        finally:
+            connection.close()
+    except (sqlite3.Error, OSError, OverflowError, UnicodeError) as error:
+        raise StorageError(_explained(path, error)) from error
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """As `opened`, but a file that does not exist reads as an empty one and is not made."""
+    try:
+        missing = not path.exists()
+    except OSError as error:
+        raise StorageError(_explained(path, error)) from error
+    if not missing:
+        with opened(path) as connection:
+            yield connection
+        return
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        _migrate(connection, path)
+        yield connection
+    finally:
+        connection.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    if not path.exists():
+        private_folder(path.parent)
+        # Made before SQLite opens it, whose own mode would be the umask's. Another process may be quicker; its file
+        # is not opened here, since closing a second descriptor would drop SQLite's locks on it.
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    return sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None)
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    if _version(connection, path) == len(MIGRATIONS):
+        return
+    _enter_wal(connection)
+    connection.execute("BEGIN IMMEDIATE")
+    for number in range(_version(connection, path), len(MIGRATIONS)):
+        for statement in MIGRATIONS[number]:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    connection.execute("COMMIT")
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > len(MIGRATIONS):
+        raise StorageError(
+            f"the ledger {path} was written by a newer llmswitch (version {version}, this one knows "
+            f"{len(MIGRATIONS)}) and was left untouched: upgrade llmswitch, or set LLMSWITCH_HOME to another folder."
+        )
+    return version
+
+
+def _enter_wal(connection: sqlite3.Connection) -> None:
+    """Turn a file that is not in WAL mode yet. SQLite does not wait for locks here, so this does."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            # counts only before the first table is made; without it a pruned file never gets smaller
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+        else:
+            return
+
+
+#: SQLite's primary result code -> what to do
+_REMEDIES = {
+    sqlite3.SQLITE_BUSY: "another process holds it; try again when that has ended",
+    sqlite3.SQLITE_LOCKED: "another process holds it; try again when that has ended",
+    sqlite3.SQLITE_FULL: "make room on its disk",
+    sqlite3.SQLITE_READONLY: "make it and its folder writable, or set LLMSWITCH_HOME to another folder",
+    sqlite3.SQLITE_CANTOPEN: "make it and its folder writable, or set LLMSWITCH_HOME to another folder",
+    sqlite3.SQLITE_CORRUPT: "it is damaged; move it away, and a new one is started",
+    sqlite3.SQLITE_NOTADB: "it is damaged or no ledger; move it away, and a new one is started",
+}
+
+
+def _explained(path: Path, error: Exception) -> str:
+    if isinstance(error, OSError):
+        remedy: str | None = _REMEDIES[sqlite3.SQLITE_CANTOPEN]
+        reason = error.strerror or str(error)
+    else:
+        remedy = _REMEDIES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+        reason = str(error)
+    return f"cannot use the ledger {path}: {reason}{f': {remedy}' if remedy else ''}."

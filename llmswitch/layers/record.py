@@ -1,0 +1,66 @@
+"""The outermost layer: every call is a row in the ledger, however it ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+
+from llmswitch.errors import LLMSwitchError
+from llmswitch.layers.base import Layer, opened
+from llmswitch.ledger import Caller, Ledger, call_row, record_or_warn
+from llmswitch.providers.base import Provider
+from llmswitch.types import Chunk, Request, Response
+
+__all__ = ["RecordLayer"]
+
+
+class RecordLayer(Layer):
+    """Writes the row before the last chunk goes up, or as the error or the interruption passes."""
+
+    def __init__(
+        self,
+        inner: Provider,
+        *,
+        provider: str,
+        caller: Caller,
+        ledger: Ledger,
+        warn: Callable[[str], None],
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        super().__init__(inner)
+        self.provider = provider
+        self.caller = caller
+        self.ledger = ledger
+        self.warn = warn
+        self.clock = clock
+        self.wall = wall
+
+    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        """The same stream; errors leave with whom was asked and every attempt on them."""
+        started, at = self.clock(), self.wall()
+        answered = False
+        try:
+            async with opened(self.inner.stream(request)) as chunks:
+                async for chunk in chunks:
+                    if chunk.response is not None:
+                        answered = True
+                        record_or_warn(self.ledger, call_row(self.caller, chunk.response, started_at=at), self.warn)
+                    yield chunk
+        except LLMSwitchError as error:
+            error.provider = error.provider or self.provider
+            error.request_model = error.request_model or request.model
+            error.attempts = tuple(request.trace.attempts)
+            so_far = self._so_far(request, started)
+            record_or_warn(self.ledger, call_row(self.caller, so_far, started_at=at, error=error), self.warn)
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            if not answered:
+                so_far = self._so_far(request, started)
+                record_or_warn(self.ledger, call_row(self.caller, so_far, started_at=at, interrupted=True), self.warn)
+            raise
+
+    def _so_far(self, request: Request, started: float) -> Response:
+        whole = Response(self.provider, request.model, "", "error")
+        return replace(whole, duration_s=self.clock() - started, attempts=tuple(request.trace.attempts))

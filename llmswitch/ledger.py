@@ -1,0 +1,169 @@
+"""The record of every call, failed ones too: who was asked, what it took, what it cost. No texts: see conversations.
+
+`Ledger` opens the file for each operation and closes it again: about a millisecond, most of it SQLite folding its
+log back into the file when the last connection closes, and nothing to leak between threads or forks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+from pathlib import Path
+from typing import Literal
+
+from llmswitch.database import opened
+from llmswitch.errors import LLMSwitchError, StorageError
+from llmswitch.types import Attempt, Cost, FinishReason, Response, Usage
+
+__all__ = ["CallRow", "Caller", "Ledger", "call_row", "from_pico", "record_or_warn", "to_pico"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the command, the profile, the target as typed, and the conversation the call belongs to."""
+
+    command: str
+    target: str
+    profile: str | None = None
+    conversation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    """One call. `started_at` is epoch seconds, the other times seconds on a monotonic clock; unknown is None.
+
+    `saved` is what a cached answer cost when it was first given. `error_kind` is None where an answer came.
+    """
+
+    caller: Caller
+    started_at: float
+    provider: str
+    request_model: str | None
+    usage: Usage
+    finish_reason: FinishReason | Literal["interrupted"]
+    duration_s: float
+    response_model: str | None = None
+    response_id: str | None = None
+    request_id: str | None = None
+    cost: Cost | None = None
+    saved: Cost | None = None
+    time_to_first_token_s: float | None = None
+    itl_s: float | None = None
+    attempts: tuple[Attempt, ...] = ()
+    error_kind: str | None = None
+    cached: bool = False
+
+
+def call_row(
+    caller: Caller,
+    response: Response,
+    *,
+    started_at: float,
+    error: LLMSwitchError | None = None,
+    interrupted: bool = False,
+) -> CallRow:
+    """The row of a call that ended in `response`; with `error` or `interrupted`, `response` is as far as it came."""
+    return CallRow(
+        caller=caller,
+        started_at=started_at,
+        provider=response.provider,
+        request_model=response.request_model,
+        usage=response.usage,
+        finish_reason="interrupted" if interrupted else "error" if error else response.finish_reason,
+        duration_s=response.duration_s,
+        response_model=response.response_model,
+        response_id=response.response_id,
+        request_id=response.request_id or (error.request_id if error else None),
+        cost=response.cost,
+        saved=response.original.cost if response.cached and response.original else None,
+        time_to_first_token_s=response.timing.time_to_first_token_s,
+        itl_s=response.itl_s,
+        attempts=response.attempts or (error.attempts if error else ()),
+        error_kind=error.kind if error else None,
+        cached=response.cached,
+    )
+
+
+def to_pico(amount: Decimal) -> int:
+    """USD as whole pico-dollars; pricing rounds to them already."""
+    return int(amount.scaleb(12).to_integral_value(ROUND_HALF_EVEN))
+
+
+def from_pico(pico: int) -> Decimal:
+    """Pico-dollars as USD, in as few digits as it takes."""
+    return Decimal(pico).scaleb(-12).normalize()
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The ledger at `path`, made when first written to."""
+
+    path: Path
+
+    def record(self, row: CallRow) -> int:
+        """Keep `row`; returns its number. Raises StorageError where it cannot be kept."""
+        columns = _columns(row)
+        names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+        with opened(self.path) as connection:
+            # the names are the keys below, never a caller's
+            inserted = connection.execute(
+                f"INSERT INTO calls ({names}) VALUES ({marks})",  # noqa: S608
+                tuple(columns.values()),
+            )
+            return int(inserted.lastrowid or 0)
+
+
+def record_or_warn(ledger: Ledger, row: CallRow, warn: Callable[[str], None]) -> None:
+    """Keep `row`; a ledger that cannot be written costs a warning, never the answer."""
+    try:
+        ledger.record(row)
+    except StorageError as error:
+        warn(error.message)
+
+
+def _columns(row: CallRow) -> dict[str, str | float | int | None]:
+    caller, usage, cost, saved = row.caller, row.usage, row.cost, row.saved
+    return {
+        "started_at": row.started_at,
+        "command": caller.command,
+        "profile": caller.profile,
+        "target": caller.target,
+        "provider": row.provider,
+        "request_model": row.request_model,
+        "response_model": row.response_model,
+        "response_id": row.response_id,
+        "request_id": row.request_id,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cache_read_input_tokens": usage.cache_read_input_tokens,
+        "cache_creation_input_tokens": usage.cache_creation_input_tokens,
+        "cache_creation_1h_input_tokens": usage.cache_creation_1h_input_tokens,
+        "reasoning_output_tokens": usage.reasoning_output_tokens,
+        "usage_estimated": usage.estimated,
+        "cost_pico": to_pico(cost.amount) if cost else None,
+        "cost_exact": cost.exact if cost else None,
+        "cost_source": cost.source if cost else None,
+        "saved_pico": to_pico(saved.amount) if saved else None,
+        "saved_exact": saved.exact if saved else None,
+        "time_to_first_token_s": row.time_to_first_token_s,
+        "itl_s": row.itl_s,
+        "duration_s": row.duration_s,
+        "attempts": json.dumps([_attempt(attempt) for attempt in row.attempts]),
+        "finish_reason": row.finish_reason,
+        "error_kind": row.error_kind,
+        "cached": row.cached,
+        "conversation_id": caller.conversation_id,
+    }
+
+
+def _attempt(attempt: Attempt) -> dict[str, str | float | int | None]:
+    return {
+        "provider": attempt.provider,
+        "model": attempt.model,
+        "outcome": attempt.outcome,
+        "status": attempt.status,
+        "duration_s": attempt.duration_s,
+        "retry_after_s": attempt.retry_after_s,
+    }

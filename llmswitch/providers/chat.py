@@ -1,0 +1,141 @@
+"""The adapter for every server that speaks chat completions, and the SDK client under it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from llmswitch.errors import ConfigError, ProviderError
+from llmswitch.profiles import Settings
+from llmswitch.providers.base import Endpoint
+from llmswitch.providers.chat_codec import Dialect, decode, decode_chunk
+from llmswitch.providers.chat_errors import native_errors, translate
+from llmswitch.types import Chunk, Request, Response
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+__all__ = ["ChatAdapter", "endpoint_url", "plain_client", "seal"]
+
+_PATH = "/chat/completions"
+
+
+def endpoint_url(settings: Settings, name: str, default: str | None = None) -> str:
+    """The base URL in variable `name`, or the default; ConfigError where neither is one that a path can follow."""
+    url = settings.url(name) or default
+    if url is None:
+        raise ConfigError(f"{name} is not set: give the server's address, such as http://127.0.0.1:8000/v1.")
+    parts = urlsplit(url)
+    if parts.query or parts.fragment or parts.scheme not in ("http", "https"):
+        raise ConfigError(f"{settings.where(name)} must be an http(s) address without '?' and '#'.")
+    return url
+
+
+def plain_client(endpoint: Endpoint, key: str | Callable[[], Awaitable[str]]) -> AsyncOpenAI:
+    """OpenAI's client for `endpoint`: no retries, no redirects, nothing of the environment in it."""
+    from openai import AsyncOpenAI
+
+    from llmswitch.providers.http import http_client
+
+    http = http_client(endpoint.base_url, endpoint.connect_timeout_s)
+    client = AsyncOpenAI(
+        api_key=key,
+        admin_api_key="",
+        base_url=endpoint.base_url,
+        timeout=http.timeout,
+        max_retries=0,
+        http_client=http,
+    )
+    seal(client, endpoint)
+    return client
+
+
+def seal(client: AsyncOpenAI, endpoint: Endpoint) -> None:
+    """Take out of `client` what its constructor took from the environment.
+
+    OPENAI_ORG_ID and OPENAI_PROJECT_ID fill in for None and would go to any host; OPENAI_CUSTOM_HEADERS may hold
+    any header, Authorization too, and no argument keeps it out (openai/lib/_client_auth.py).
+    """
+    client.organization = endpoint.organization
+    client.project = endpoint.project
+    client._custom_headers = dict(endpoint.headers)
+
+
+class ChatAdapter:
+    """Asks one endpoint. `encode` is the vendor's, so that a preview is what is sent; `wall` gives epoch seconds."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        client: AsyncOpenAI,
+        dialect: Dialect,
+        encode: Callable[[Endpoint, Request], dict[str, Any]],
+        *,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._endpoint = endpoint
+        self._client = client
+        self._dialect = dialect
+        self._encode = encode
+        self._wall = wall
+
+    async def complete(self, request: Request) -> Response:
+        """The whole answer; raises a ProviderError."""
+        import httpx2
+        from openai import APIError
+
+        body = self._encode(self._endpoint, replace(request, stream=False))
+        request_id = None
+        try:
+            reply = await self._client.post(_PATH, cast_to=httpx2.Response, body=body)
+            request_id = _request_id(reply.headers)
+            raw = reply.json()
+            if isinstance(raw, dict) and raw.get("error"):  # OpenRouter: a failure under status 200
+                raise APIError("an error instead of an answer", reply.request, body=raw["error"])
+            return decode(raw, provider=self._endpoint.provider, request_model=request.model, request_id=request_id)
+        except tuple(native_errors()) as error:
+            raise self._translated(error, request, request_id) from error
+
+    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        """The answer as it comes; raises a ProviderError. Closing the iterator closes the connection."""
+        from openai import AsyncStream
+
+        body = self._encode(self._endpoint, replace(request, stream=True))
+        request_id = None
+        refused = False
+        try:
+            events = await self._client.post(
+                _PATH, cast_to=object, body=body, stream=True, stream_cls=AsyncStream[object]
+            )
+            async with events:
+                request_id = _request_id(events.response.headers)
+                async for raw in events:
+                    chunk = decode_chunk(raw, request_id=request_id)
+                    if refused and chunk.finish_reason:  # a refusal ends with 'stop'
+                        chunk = replace(chunk, finish_reason="content_filter")
+                    refused = refused or chunk.finish_reason == "content_filter"
+                    yield chunk
+        except tuple(native_errors()) as error:
+            raise self._translated(error, request, request_id) from error
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._client.close()
+
+    def _translated(self, error: Exception, request: Request, request_id: str | None) -> ProviderError:
+        return translate(
+            error,
+            endpoint=self._endpoint,
+            request_model=request.model,
+            variables=self._dialect.variables,
+            names={theirs: ours for ours, theirs in self._dialect.names.items()},
+            request_id=request_id,
+            now=self._wall(),
+        )
+
+
+def _request_id(headers: Mapping[str, str]) -> str | None:
+    return headers.get("x-request-id") or headers.get("apim-request-id")

@@ -1,0 +1,117 @@
+"""How a failed call is told: one wording for every vendor's SDK, and no secret in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from llmswitch.errors import (
+    AuthenticationError,
+    CallTimeoutError,
+    MalformedError,
+    NotFoundError,
+    PermissionDeniedError,
+    ProviderError,
+)
+from llmswitch.providers.base import Endpoint
+from llmswitch.text import one_line
+from llmswitch.types import Request
+
+__all__ = ["Failure", "Variables", "translated", "without_secrets"]
+
+
+@dataclass(frozen=True, slots=True)
+class Variables:
+    """What an error tells its reader to check: the names of an endpoint's variables."""
+
+    key: str
+    url: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A native error as its vendor's tables read it.
+
+    `said` is the vendor's own words, None where it did not answer. `secrets` are texts beyond the endpoint's own
+    that the request carried and that nothing may show.
+    """
+
+    kind: type[ProviderError]
+    said: str | None = None
+    status: int | None = None
+    request_id: str | None = None
+    retry_after_s: float | None = None
+    parameter: str | None = None
+    secrets: tuple[str, ...] = ()
+
+
+#: what to look at, by what went wrong
+_HINTS: Mapping[type[ProviderError], str] = {
+    AuthenticationError: " Check {key}.",
+    PermissionDeniedError: " Check what {key} may do.",
+    NotFoundError: " Check the model ({model}) and {url}.",
+}
+
+
+@contextmanager
+def translated(
+    native: tuple[type[Exception], ...],
+    read: Callable[[Exception], Failure],
+    *,
+    endpoint: Endpoint,
+    request: Request,
+    variables: Variables,
+) -> Iterator[None]:
+    """Raise for each of the `native` errors what `read` makes of it.
+
+    A vendor may echo the key in what it says: it is taken out of our text, and out of the native error's, which a
+    traceback would print.
+    """
+    try:
+        yield
+    except native as error:
+        failure = read(error)
+        secrets = (*failure.secrets, *(s.reveal() for s in (endpoint.api_key, endpoint.token) if s is not None))
+        error.args = tuple(without_secrets(str(arg), secrets) for arg in error.args)
+        # masked before it is cut: half a key is not recognised
+        text = one_line(without_secrets(_text(failure, error, endpoint, variables), secrets)).rstrip(".")
+        hint = _HINTS.get(failure.kind, "").format(key=variables.key, url=variables.url, model=variables.model)
+        raise failure.kind(
+            f"{text}.{hint}",
+            provider=endpoint.provider,
+            request_model=request.model,
+            status=failure.status,
+            request_id=failure.request_id,
+            retry_after_s=failure.retry_after_s,
+            parameter=failure.parameter,
+        ) from error
+
+
+def without_secrets(text: str, secrets: tuple[str, ...]) -> str:
+    """`text` with `***` for each of `secrets`."""
+    for secret in secrets:
+        text = text.replace(secret, "***") if secret else text
+    return text
+
+
+def _text(failure: Failure, error: Exception, endpoint: Endpoint, variables: Variables) -> str:
+    who, status = endpoint.provider, failure.status
+    host = urlsplit(endpoint.base_url).netloc.rpartition("@")[2]
+    if status is not None and 300 <= status < 400:
+        return f"{who} at {host} answered {status}, a redirect, which is not followed. Set {variables.url} to its goal"
+    if failure.said is not None:
+        said = failure.said.strip()
+        if not said or said.startswith("<"):  # a page of HTML says nothing that the status does not
+            said = next((known.phrase for known in HTTPStatus if known == status), "it failed and did not say why")
+        return f"{who}: {said.rstrip('.')}" + (f" (HTTP {status})" if status else "")
+    if failure.kind is MalformedError:
+        return f"{who} at {host} sent an answer that is not of its API's format. Check that {variables.url} leads there"
+    if failure.kind is CallTimeoutError:
+        return f"{who} at {host} took no connection within {endpoint.connect_timeout_s:g} s (LLM_CONNECT_TIMEOUT)"
+    cause = error.__cause__ or error
+    reason = str(cause) or type(cause).__name__
+    return f"{who}: the connection to {host} failed: {reason}. Check {variables.url}"

@@ -1,0 +1,60 @@
+"""Asking an adapter in a test, as the layers above would: settings from an environment, one loop a call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from llmswitch.profiles import Settings, load_settings
+from llmswitch.providers.base import Vendor
+from llmswitch.types import Chunk, Message, Parameters, Request, Response
+
+NOWHERE = Path("/nonexistent-llmswitch-test")
+
+
+def settings_of(environ: Mapping[str, str]) -> Settings:
+    """Settings from `environ` alone: no file, no process environment."""
+    return load_settings(cwd=NOWHERE, environ={"LLMSWITCH_HOME": str(NOWHERE), **environ})
+
+
+def question(text: str = "hi", *, model: str = "gpt-6-luna", **fields: Any) -> Request:
+    """A request of one message; parameters by their names."""
+    parameters = Parameters(**{n: fields.pop(n) for n in list(fields) if n in Parameters.__slots__})
+    return Request(model, (Message("user", text),), parameters=parameters, **fields)
+
+
+def ask(vendor: Vendor, environ: Mapping[str, str], request: Request) -> Response:
+    """The whole answer, not streamed."""
+
+    async def run() -> Response:
+        adapter = vendor.connect(vendor.configure(settings_of(environ)))
+        try:
+            return await adapter.complete(replace(request, stream=False))
+        finally:
+            await adapter.aclose()
+
+    return asyncio.run(run())
+
+
+def chunks(vendor: Vendor, environ: Mapping[str, str], request: Request, seen: list[Chunk] | None = None) -> list[Chunk]:
+    """Every piece of the streamed answer; `seen` keeps those that came before an error."""
+    got: list[Chunk] = [] if seen is None else seen
+
+    async def run() -> None:
+        adapter = vendor.connect(vendor.configure(settings_of(environ)))
+        try:
+            async for chunk in adapter.stream(request):
+                got.append(chunk)
+        finally:
+            await adapter.aclose()
+
+    asyncio.run(run())
+    return got
+
+
+def text_of(pieces: list[Chunk]) -> str:
+    """The visible answer."""
+    return "".join(piece.text for piece in pieces)

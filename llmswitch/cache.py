@@ -17,10 +17,10 @@ import stat
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmswitch.answers import decode, encode
 from llmswitch.errors import StorageError
@@ -108,8 +108,7 @@ def _canonical(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-@dataclass(frozen=True, slots=True)
-class CacheStats:
+class CacheStats(NamedTuple):  # a dataclass would cost every cached answer a millisecond
     """`oldest` and `newest` are when those answers were stored, in epoch seconds; None where there are none.
 
     `size_bytes` is the database's, which `limit_bytes` bounds; `expired` answers are among the `entries`.

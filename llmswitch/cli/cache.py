@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
+from datetime import UTC, datetime
 
 import typer
 
@@ -13,7 +13,9 @@ from llmswitch.cli.shell import Shell
 from llmswitch.paths import Paths
 from llmswitch.reports.rows import UNKNOWN, Column, Table, count
 
-app = typer.Typer(help="The answers kept from earlier calls.", no_args_is_help=True)
+__all__ = ["app"]
+
+app = typer.Typer(help="The answers kept from earlier calls.", no_args_is_help=True, add_completion=False)
 
 
 def _cache(shell: Shell, profile: str | None) -> ResponseCache:
@@ -75,8 +77,10 @@ def _removed(number: int) -> str:
 
 
 def _moment(epoch_s: float | None) -> str | None:
-    """Local time with its offset, to the second."""
-    return None if epoch_s is None else time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(epoch_s))
+    """ISO, local with its offset, to the second."""
+    if epoch_s is None:
+        return None
+    return datetime.fromtimestamp(epoch_s, tz=UTC).astimezone().isoformat(timespec="seconds")
 
 
 def _size(number: int) -> str:
@@ -99,4 +103,4 @@ def _table(found: CacheStats, cache: ResponseCache) -> Table:
         ("kept for", f"{count(cache.ttl_s)} s"),
         ("folder", str(cache.folder)),
     )
-    return Table((Column("cache"), Column("", number=False)), rows)
+    return Table((Column("cache"), Column("")), rows)

@@ -11,7 +11,7 @@ from llmswitch.cli.shell import Shell
 from llmswitch.cli.times import moment
 from llmswitch.errors import ConfigError
 from llmswitch.paths import Paths
-from llmswitch.reports.cost import cost_document, cost_table
+from llmswitch.reports.cost import report_document, report_table
 from llmswitch.runs.cost import KEYS, cost_report
 
 __all__ = ["app"]
@@ -55,9 +55,9 @@ def _print(shell: Shell, *, by: str, since: str | None, until: str | None, json:
         until=None if until is None else moment(until, "--until", now),
     )
     if json:
-        shell.json(cost_document(result))
+        shell.json(report_document(result))
     elif result.rows:
-        shell.table(cost_table(result))
+        shell.table(report_table(result))
     else:
         when = "yet" if since is None and until is None else "in that time"
         shell.note(f"no calls {when}: each 'llmswitch ask' adds one.")

@@ -12,6 +12,7 @@ from llmswitch.cli.shell import Shell
 from llmswitch.cli.times import duration_s
 from llmswitch.conversations import Conversation, Conversations, Turn
 from llmswitch.paths import Paths
+from llmswitch.reports.answer import cost_document
 from llmswitch.reports.rows import Column, Table, count, money, seconds
 from llmswitch.text import one_line
 
@@ -141,17 +142,11 @@ def _call(turn: Turn) -> dict[str, Any] | None:
     call = turn.call
     if call is None:
         return None
-    cost = call.cost and {
-        "amount": format(call.cost.amount, "f"),
-        "currency": call.cost.currency,
-        "source": call.cost.source,
-        "exact": call.cost.exact,
-    }
     return {
         "provider": call.provider,
         "request_model": call.request_model,
         "usage": {"input_tokens": call.usage.input_tokens, "output_tokens": call.usage.output_tokens},
-        "cost": cost,
+        "cost": cost_document(call.cost),
         "duration_s": call.duration_s,
         "cached": call.cached,
     }

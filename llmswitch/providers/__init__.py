@@ -8,7 +8,7 @@ from llmswitch.errors import ConfigError
 from llmswitch.profiles import Settings
 from llmswitch.providers.base import Vendor
 
-__all__ = ["ALIASES", "find_vendor", "known_vendors", "vendor_names"]
+__all__ = ["ALIASES", "find_vendor", "vendor_names"]
 
 #: in the order in which the first configured one is asked; compatible endpoints come before `local`
 _FILES = {
@@ -40,11 +40,6 @@ def vendor_names(settings: Settings) -> tuple[str, ...]:
     from llmswitch.providers.compatible import endpoint_names
 
     return (*(n for n in _FILES if n != "local"), *endpoint_names(settings), "local")
-
-
-def known_vendors(settings: Settings) -> tuple[Vendor, ...]:
-    """The rows of `vendor_names`."""
-    return tuple(find_vendor(name, settings) for name in vendor_names(settings))
 
 
 def _load(key: str) -> Vendor:

@@ -213,7 +213,7 @@ class AnthropicProvider:
             answer = await self._client.post(
                 _PATH, cast_to=self._answer, body=body, options={"headers": _headers(request)}
             )
-            return decode(self._endpoint, request, answer)
+            return replace(decode(self._endpoint, request, answer), request_id=answer._request_id)
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """The answer as it comes; raises a ProviderError. Closing it closes the connection."""

@@ -73,8 +73,21 @@ def _output_config(request: Request) -> dict[str, Any]:
     if request.parameters.reasoning_effort is not None:
         config["effort"] = request.parameters.reasoning_effort
     if request.schema is not None:
-        config["format"] = {"type": "json_schema", "schema": dict(request.schema)}
+        config["format"] = {"type": "json_schema", "schema": _closed(request.schema)}
     return config
+
+
+def _closed(schema: Any) -> Any:
+    """`schema` with every object closed that does not say otherwise: the vendor refuses open ones.
+
+    The answer is checked against the schema as it was given, so this can only make the answer narrower.
+    """
+    if isinstance(schema, list):
+        return [_closed(item) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    closed = {name: _closed(value) for name, value in schema.items()}
+    return {"additionalProperties": False, **closed} if schema.get("type") == "object" else closed
 
 
 def _encode_message(message: Message) -> dict[str, Any]:
@@ -107,7 +120,6 @@ def decode(endpoint: Endpoint, request: Request, answer: Answer) -> Response:
         usage=_usage(answer.usage, Usage(reasoning_output_tokens=None if thought else 0)),
         response_model=answer.model,
         response_id=answer.id,
-        request_id=answer._request_id,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 import httpx2
@@ -49,10 +50,11 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
         if wait is not None:
             return wait
     try:
-        due = parsedate_to_datetime(headers.get("retry-after", "")).timestamp()
+        due = parsedate_to_datetime(headers.get("retry-after", ""))
     except (ValueError, OverflowError):
         return None
-    return max(0.0, due - now)
+    # a date that names no zone would be read as local time; RFC 9110 knows GMT alone
+    return max(0.0, due.replace(tzinfo=due.tzinfo or UTC).timestamp() - now)
 
 
 def _seconds(text: str, unit: float) -> float | None:

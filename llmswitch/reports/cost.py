@@ -9,12 +9,12 @@ from typing import Any
 from llmswitch.reports.rows import UNKNOWN, Column, Table, count, money
 from llmswitch.runs.cost import CostReport, CostRow
 
-__all__ = ["cost_document", "cost_table"]
+__all__ = ["report_document", "report_table"]
 
 _COLUMNS = ("calls", "errors", "cached", "input", "output", "cost", "saved", "unknown price")
 
 
-def cost_table(report: CostReport) -> Table:
+def report_table(report: CostReport) -> Table:
     """One row a group and a row of totals. A sum that some call's unknown price is missing from is 'at least' it."""
     columns = (*(Column(key) for key in report.by), *(Column(title, number=True) for title in _COLUMNS))
     rows = tuple((*(key or UNKNOWN for key in row.keys), *_cells(row)) for row in report.rows)
@@ -41,7 +41,7 @@ def _spent(row: CostRow) -> str:
     return money(row.cost, exact=row.exact)
 
 
-def cost_document(report: CostReport) -> dict[str, Any]:
+def report_document(report: CostReport) -> dict[str, Any]:
     """`cost report --json`; times are ISO 8601 in the local zone, amounts plain decimal text, unknown is null."""
     return {
         "schema": "llmswitch/cost/1",

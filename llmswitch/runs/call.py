@@ -8,7 +8,7 @@ from typing import Any
 
 from llmswitch.errors import ConfigError
 from llmswitch.profiles import Settings
-from llmswitch.providers import find_vendor, known_vendors
+from llmswitch.providers import find_vendor, vendor_names
 from llmswitch.providers.base import Endpoint, Vendor
 from llmswitch.targets import integer, number, parse_target
 from llmswitch.types import PARAMETERS, Message, Parameters, Request, Target
@@ -57,11 +57,13 @@ def choose_target(
     chosen = settings.get("LLM_PROVIDER")
     if chosen is not None:
         return parse_target(chosen, settings.where("LLM_PROVIDER")), None
-    vendors = [vendor for vendor in known_vendors(settings) if vendor.needs]
-    for vendor in vendors:
+    vendors = []
+    for name in vendor_names(settings):
+        vendor = find_vendor(name, settings)
         if vendor.configured(settings):
             told = f"asking {vendor.key}, the first that is configured; --provider chooses another."
             return Target(vendor.key, text=vendor.key), told
+        vendors.append(vendor)
     if settings.profile is None and model is None:
         return Target("local", text="local"), "no provider is configured: asking the small embedded model (local)."
     needs = ", ".join(vendor.needs[0] for vendor in vendors[:4])

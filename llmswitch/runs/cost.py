@@ -22,11 +22,12 @@ KEYS = {
     "command": "command",
 }
 
-#: A call that failed before its first token is taken to have cost nothing; any other without a price is unknown.
+#: A call that failed before its first token is taken to have cost nothing, unless it may have failed in its answer.
 _SUMS = """count(*) AS calls, count(error_kind) AS errors, sum(cached) AS cached,
     sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
     sum(cost_pico) AS cost, min(cost_exact) AS exact, sum(saved_pico) AS saved,
-    sum(cost_pico IS NULL AND (error_kind IS NULL OR time_to_first_token_s IS NOT NULL)) AS unknown"""
+    sum(cost_pico IS NULL AND (error_kind IS NULL OR time_to_first_token_s IS NOT NULL
+        OR error_kind IN ('truncated', 'malformed', 'timeout', 'content_filter'))) AS unknown"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,7 @@ class Loopback:
 class Recorder(Loopback):
     """Answers every request with `answer`, or with what it returns for the request; it may be replaced."""
 
-    def __init__(self, answer: Answer | Callable[[Seen], Answer] = Answer()) -> None:  # noqa: B008  # frozen
+    def __init__(self, answer: Answer | Callable[[Seen], Answer] = Answer()) -> None:
         super().__init__()
         self.answer = answer
 

@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmswitch.ledger import Caller, call_row
+from llmswitch.types import Cost, Response, Usage
+from tests.cli.command import fill, ledger_of, row, run
+
+#: New York's rules, spelled out so that no time zone files are needed
+_NEW_YORK = "EST5EDT,M3.2.0,M11.1.0"
+
+
+def _at(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+def _report(home: Path, *arguments: str, zone: str = "UTC") -> dict[str, Any]:
+    done = run(home, "cost", *arguments, "--json", zone=zone)
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def test_an_empty_ledger_says_so_and_is_no_failure(home: Path) -> None:
+    done = run(home, "cost")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "no calls yet" in done.stderr
+    assert not home.exists()
+
+
+def test_an_empty_ledger_is_an_empty_document(home: Path) -> None:
+    document = _report(home)
+    assert document == {
+        "schema": "llmswitch/cost/1",
+        "since": None,
+        "until": None,
+        "rows": [],
+        "total": {
+            "calls": 0,
+            "errors": 0,
+            "cached": 0,
+            "input_tokens": None,
+            "output_tokens": None,
+            "cost": {"amount": "0", "exact": True},
+            "saved": "0",
+            "unknown_price_calls": 0,
+        },
+    }
+
+
+def test_spend_is_shown_by_day_provider_and_model_with_its_totals(home: Path) -> None:
+    first = Response("openai", "gpt-4", "hi", "stop", cost=Cost(Decimal("0.0025"), "genai-prices"))
+    cached = Response(
+        "openai", "gpt-4", "hi", "stop", Usage(0, 0), cost=Cost(Decimal(0), "c"), cached=True, original=first
+    )
+    fill(
+        home,
+        row(at=_at("2026-11-20T10:00"), cost="0.0000001", tokens=(1000, 20)),
+        row(at=_at("2026-11-20T11:00"), cost="0.000000000001"),
+        row(at=_at("2026-11-21T10:00"), provider="anthropic", model="claude-haiku-5-5", cost="12.5", exact=False),
+        call_row(Caller("ask", "openai"), cached, started_at=_at("2026-11-21T10:00")),
+    )
+    assert _report(home) == {
+        "schema": "llmswitch/cost/1",
+        "since": None,
+        "until": None,
+        "rows": [
+            {
+                "day": "2026-11-20",
+                "provider": "openai",
+                "model": "gpt-6-luna",
+                "calls": 2,
+                "errors": 0,
+                "cached": 0,
+                "input_tokens": 1010,
+                "output_tokens": 25,
+                "cost": {"amount": "0.000000100001", "exact": True},
+                "saved": "0",
+                "unknown_price_calls": 0,
+            },
+            {
+                "day": "2026-11-21",
+                "provider": "anthropic",
+                "model": "claude-haiku-5-5",
+                "calls": 1,
+                "errors": 0,
+                "cached": 0,
+                "input_tokens": 10,
+                "output_tokens": 5,
+                "cost": {"amount": "12.5", "exact": False},
+                "saved": "0",
+                "unknown_price_calls": 0,
+            },
+            {
+                "day": "2026-11-21",
+                "provider": "openai",
+                "model": "gpt-4",
+                "calls": 1,
+                "errors": 0,
+                "cached": 1,
+                "input_tokens": 0,
+                "output_tokens": 0,
+                "cost": {"amount": "0", "exact": True},
+                "saved": "0.0025",
+                "unknown_price_calls": 0,
+            },
+        ],
+        "total": {
+            "calls": 4,
+            "errors": 0,
+            "cached": 1,
+            "input_tokens": 1020,
+            "output_tokens": 30,
+            "cost": {"amount": "12.500000100001", "exact": False},
+            "saved": "0.0025",
+            "unknown_price_calls": 0,
+        },
+    }
+    lines = run(home, "cost").stdout.splitlines()
+    assert re.split(r" {2,}", lines[0]) == [
+        *("day", "provider", "model", "calls", "errors", "cached", "input", "output", "cost", "saved", "unknown price")
+    ]
+    assert lines[2].split()[:3] == ["2026-11-21", "anthropic", "claude-haiku-5-5"]
+    assert "~$12.5000" in lines[2]
+    assert lines[-1].startswith("total")
+    assert lines[-1].split()[1:6] == ["4", "0", "1", "1,020", "30"]
+
+
+def test_totals_are_at_least_where_some_price_is_unknown_and_never_0_where_all_are(home: Path) -> None:
+    at = _at("2026-11-20T10:00")
+    fill(
+        home,
+        row(at=at, provider="local", model="smol", cost=None),
+        row(at=at, provider="local", model="smol", cost=None),
+    )
+    assert _report(home)["total"]["cost"] is None
+    assert re.search(r"total +2 +0 +0 +20 +10 +– ", run(home, "cost").stdout)
+    fill(home, row(at=at, cost="0.5"))
+    document = _report(home)
+    assert document["total"]["cost"] == {"amount": "0.5", "exact": False}
+    assert document["total"]["unknown_price_calls"] == 2
+    assert [entry["cost"] for entry in document["rows"]] == [None, {"amount": "0.5", "exact": True}]
+    lines = run(home, "cost").stdout.splitlines()
+    assert "at least $0.5" in lines[-1]
+    assert "at least" not in "".join(lines[:-1])
+
+
+def test_a_day_is_the_local_one_summer_time_included(home: Path) -> None:
+    moments = ("2026-11-22T04:30", "2026-11-22T05:30", "2026-07-01T03:30", "2026-07-01T04:30")
+    fill(home, *(row(at=_at(moment)) for moment in moments))
+    assert [entry["day"] for entry in _report(home)["rows"]] == ["2026-07-01", "2026-11-22"]
+    days = [entry["day"] for entry in _report(home, zone=_NEW_YORK)["rows"]]
+    assert days == ["2026-06-30", "2026-07-01", "2026-11-21", "2026-11-22"]
+
+
+def test_since_and_until_are_local_days_too(home: Path) -> None:
+    fill(home, *(row(at=_at(moment)) for moment in ("2026-11-22T04:59", "2026-11-22T05:00", "2026-11-23T05:00")))
+    document = _report(home, "report", "--since", "2026-11-22", "--until", "2026-11-23", zone=_NEW_YORK)
+    assert document["total"]["calls"] == 1
+    assert (document["since"], document["until"]) == ("2026-11-22T00:00:00-05:00", "2026-11-23T00:00:00-05:00")
+    assert _report(home, "report", "--since", "2026-11-22T05:00Z", zone=_NEW_YORK)["total"]["calls"] == 2
+
+
+def test_since_takes_a_duration_back_from_now(home: Path) -> None:
+    now = time.time()
+    fill(home, row(at=now - 3000), row(at=now - 3 * 86_400), row(at=now - 30 * 86_400))
+    calls = [_report(home, "report", "--since", since)["total"]["calls"] for since in ("2h", "7d", "8w")]
+    assert calls == [1, 2, 3]
+    done = run(home, "cost", "report", "--since", "1m")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "no calls in that time" in done.stderr
+
+
+def test_rows_are_keyed_by_what_was_asked_for(home: Path) -> None:
+    fill(
+        home,
+        row(caller=Caller("ask", "openai", "production"), cost="1"),
+        row(caller=Caller("ask", "openai"), cost="2"),
+        row(caller=Caller("compare", "openai", "production"), cost="3", model="gpt-4"),
+    )
+    by_profile = _report(home, "report", "--by", "profile")["rows"]
+    assert [(entry["profile"], entry["calls"]) for entry in by_profile] == [(None, 1), ("production", 2)]
+    assert set(by_profile[0]) & {"day", "model", "provider", "command"} == set()
+    by_two = _report(home, "report", "--by", "command, model")["rows"]
+    assert [(entry["command"], entry["model"], entry["cost"]["amount"]) for entry in by_two] == [
+        ("ask", "gpt-6-luna", "3"),
+        ("compare", "gpt-4", "3"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--since", "yesterday"), "--since"),
+        (("--since", "7y"), "--since"),
+        (("--since", "99999w"), "--since"),
+        (("--until", "2026-13-01"), "--until"),
+        (("--until", "0001-01-01"), "--until"),
+        (("--by", "day,colour"), "--by"),
+        (("--by", ""), "--by"),
+        (("--by", "day,day"), "--by"),
+    ],
+)
+def test_a_mistyped_option_is_named_and_exits_2(home: Path, arguments: tuple[str, ...], named: str) -> None:
+    done = run(home, "cost", "report", *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert re.fullmatch(rf"llmswitch: error: [^\n]*{named}[^\n]*\n", done.stderr)
+
+
+def test_an_option_before_the_subcommand_is_not_silently_dropped(home: Path) -> None:
+    done = run(home, "cost", "--json", "report")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["error"]["kind"] == "config"
+
+
+def test_a_damaged_ledger_is_one_line_and_exit_2(home: Path) -> None:
+    ledger_of(home).parent.mkdir(parents=True)
+    ledger_of(home).write_bytes(b"scribble" * 1000)
+    done = run(home, "cost")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert str(ledger_of(home)) in done.stderr
+    assert ledger_of(home).read_bytes() == b"scribble" * 1000
+
+
+def test_names_from_a_vendor_cannot_steer_the_terminal(home: Path) -> None:
+    fill(home, row(model="evil\x1b]0;title\x07\x1b[2J\nmodel"))
+    printed = run(home, "cost").stdout + run(home, "cost", "--json").stdout
+    assert "\x1b" not in printed
+    assert "\x07" not in printed
+
+
+def test_the_report_is_the_same_as_sqlites_own_sum(home: Path) -> None:
+    fill(home, *(row(at=index * 30_000.0, cost=f"0.{index:012d}", model=f"m{index % 4}") for index in range(1, 60)))
+    connection = sqlite3.connect(ledger_of(home))
+    pico = connection.execute("SELECT sum(cost_pico) FROM calls").fetchone()[0]
+    connection.close()
+    document = _report(home)
+    amounts = [Decimal(entry["cost"]["amount"]) for entry in document["rows"]]
+    assert sum(amounts) == Decimal(document["total"]["cost"]["amount"]) == Decimal(pico).scaleb(-12)
+    assert all("E" not in entry["cost"]["amount"] for entry in document["rows"])

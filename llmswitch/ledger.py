@@ -31,9 +31,10 @@ class Caller:
 
 
 class CallRow(NamedTuple):
-    """One call. A named tuple, since a frozen dataclass of this size costs every cached answer 2 ms. `started_at` is epoch seconds, the other times seconds on a monotonic clock; unknown is None.
+    """One call. `started_at` is epoch seconds, the other times seconds on a monotonic clock; unknown is None.
 
-    `saved` is what a cached answer cost when it was first given. `error_kind` is None where an answer came.
+    `saved` is what a cached answer cost when it was first given. `error_kind` is None where an answer came. A named
+    tuple, since making a frozen dataclass of this size would cost every cached answer 2 ms.
     """
 
     caller: Caller

@@ -407,6 +407,13 @@ def test_a_reader_with_less_patience_takes_no_older_answer(folder: Path, wall: W
     assert ResponseCache(folder, ttl_s=0, wall=wall).get(KEY) is None
 
 
+def test_a_reader_with_more_patience_heeds_what_the_writer_allowed(folder: Path, wall: Wall) -> None:
+    with closing(ResponseCache(folder, ttl_s=10, wall=wall)) as cache:
+        cache.put(KEY, ANSWER)
+    wall.now += 20
+    assert ResponseCache(folder, ttl_s=3600, wall=wall).get(KEY) is None
+
+
 def test_prune_takes_what_is_expired_and_leaves_the_rest(folder: Path, wall: Wall) -> None:
     with closing(ResponseCache(folder, ttl_s=60, wall=wall)) as short:
         for index in range(150):

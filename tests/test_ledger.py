@@ -32,14 +32,15 @@ _RELEASED = ("83095d1e871d",)
 _WRITER = """
 import sys
 from pathlib import Path
-from tests.cli.command import row
-from llmswitch.ledger import Ledger
+from llmswitch.ledger import Caller, Ledger, call_row
+from llmswitch.types import Response
 path, go, number = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+answer = call_row(Caller("ask", "openai"), Response("openai", "gpt-6-luna", "", "stop"), started_at=1.0)
 print("ready", flush=True)
 while not go.exists():
     pass
-for index in range(number):
-    print(Ledger(path).record(row(at=float(index))), flush=True)
+for _ in range(number):
+    print(Ledger(path).record(answer), flush=True)
 """
 
 
@@ -49,10 +50,9 @@ def path(tmp_path: Path) -> Path:
 
 
 def _writer(path: Path, go: Path, number: int) -> subprocess.Popen[str]:
-    root = Path(__file__).parents[1]
     return subprocess.Popen(
         [sys.executable, "-c", _WRITER, str(path), str(go), str(number)],
-        env={**os.environ, "PYTHONPATH": str(root)},
+        cwd=go.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from llmswitch import __version__
 from llmswitch.errors import ConfigError, LLMSwitchError
@@ -32,8 +33,23 @@ _COMMANDS = (
 _INTERRUPTED = 130
 _PIPE_CLOSED = 141
 
+
+class _ReaderLeft(Exception):
+    """stdout's reader closed the pipe. Typer would make exit code 1 of the BrokenPipeError itself."""
+
+
+class _Group(TyperGroup):
+    def invoke(self, ctx: typer.Context) -> Any:
+        """Run the subcommand that was typed."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _ReaderLeft from error
+
+
 app = typer.Typer(
     name="llmswitch",
+    cls=_Group,
     help="Every LLM vendor behind one switch: ask one, compare several, know what each costs.",
     pretty_exceptions_enable=False,
     add_completion=True,
@@ -95,7 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(error, argv)
     except typer.TyperException as error:
         return _usage(error, argv)
-    except BrokenPipeError:
+    except (_ReaderLeft, BrokenPipeError):
         return _pipe_closed()
     except (KeyboardInterrupt, typer.Abort):
         return _INTERRUPTED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import stat
 from pathlib import Path
@@ -16,6 +17,8 @@ __all__ = ["Inputs", "read_bounded"]
 _LARGEST_TEXT = 10_000_000
 _LARGEST_ATTACHMENT = 20_000_000
 _SILENCE_S = 3.0
+#: what Python makes of argument bytes that are no UTF-8
+_UNPRINTABLE = re.compile("[\ud800-\udfff]")
 
 #: the first bytes of what vendors take; a name's ending is not asked
 _MAGIC = (
@@ -84,6 +87,8 @@ class Inputs:
         if argument is not None and argument != "-":
             parts.append(argument)
         text = "\n\n".join(part for part in parts if part.strip())
+        if _UNPRINTABLE.search(text):
+            raise ConfigError("the prompt holds bytes that are not UTF-8 text.")
         if not text:
             raise ConfigError('no prompt: type one, as in llmswitch ask "…", or pipe it in, or name a file with -f.')
         return text

@@ -39,7 +39,8 @@ def vendor_names(settings: Settings) -> tuple[str, ...]:
     """Every name that `find_vendor` takes, aliases left out, in the order of asking."""
     from llmswitch.providers.compatible import endpoint_names
 
-    return (*(n for n in _FILES if n != "local"), *endpoint_names(settings), "local")
+    own = (name for name in endpoint_names(settings) if name not in _FILES)
+    return (*(name for name in _FILES if name != "local"), *own, "local")
 
 
 def _load(key: str) -> Vendor:

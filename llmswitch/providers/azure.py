@@ -123,7 +123,6 @@ def _dated_client(endpoint: Endpoint) -> AsyncOpenAI:
         api_key=key.reveal() if key else None,
         azure_ad_token=token.reveal() if token else None,
         azure_ad_token_provider=None if key or token else _entra_token(),
-        admin_api_key="",
         timeout=http.timeout,
         max_retries=0,
         http_client=http,

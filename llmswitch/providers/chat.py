@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ from llmswitch.errors import ConfigError, ProviderError
 from llmswitch.profiles import Settings
 from llmswitch.providers.base import Endpoint
 from llmswitch.providers.chat_codec import Dialect, decode, decode_chunk
-from llmswitch.providers.chat_errors import native_errors, translate
+from llmswitch.providers.chat_errors import native_errors, sent_request_id, translate
 from llmswitch.types import Chunk, Request, Response
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ def plain_client(endpoint: Endpoint, key: str | Callable[[], Awaitable[str]]) ->
     http = http_client(endpoint.base_url, endpoint.connect_timeout_s)
     client = AsyncOpenAI(
         api_key=key,
-        admin_api_key="",
         base_url=endpoint.base_url,
         timeout=http.timeout,
         max_retries=0,
@@ -91,7 +90,7 @@ class ChatAdapter:
         request_id = None
         try:
             reply = await self._client.post(_PATH, cast_to=httpx2.Response, body=body)
-            request_id = _request_id(reply.headers)
+            request_id = sent_request_id(reply.headers)
             raw = reply.json()
             if isinstance(raw, dict) and raw.get("error"):  # OpenRouter: a failure under status 200
                 raise APIError("an error instead of an answer", reply.request, body=raw["error"])
@@ -111,7 +110,7 @@ class ChatAdapter:
                 _PATH, cast_to=object, body=body, stream=True, stream_cls=AsyncStream[object]
             )
             async with events:
-                request_id = _request_id(events.response.headers)
+                request_id = sent_request_id(events.response.headers)
                 async for raw in events:
                     chunk = decode_chunk(raw, request_id=request_id)
                     if refused and chunk.finish_reason:  # a refusal ends with 'stop'
@@ -135,7 +134,3 @@ class ChatAdapter:
             request_id=request_id,
             now=self._wall(),
         )
-
-
-def _request_id(headers: Mapping[str, str]) -> str | None:
-    return headers.get("x-request-id") or headers.get("apim-request-id")

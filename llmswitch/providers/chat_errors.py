@@ -36,7 +36,7 @@ from llmswitch.text import one_line
 if TYPE_CHECKING:
     from openai import APIError
 
-__all__ = ["UndecodableError", "Variables", "native_errors", "translate"]
+__all__ = ["UndecodableError", "Variables", "native_errors", "sent_request_id", "translate"]
 
 
 class UndecodableError(Exception):
@@ -173,9 +173,8 @@ def translate(
         parameter = names.get(error.param, error.param) if kind is BadRequestError and error.param else None
         error.args = tuple(_without_secrets(str(arg), endpoint) for arg in error.args)
     if isinstance(error, openai.APIStatusError):
-        headers = error.response.headers
-        request_id = headers.get("x-request-id") or headers.get("apim-request-id")
-        wait = retry_after(headers, now)
+        request_id = sent_request_id(error.response.headers)
+        wait = retry_after(error.response.headers, now)
     return kind(
         _message(error, kind, status, endpoint, variables),
         provider=endpoint.provider,
@@ -185,6 +184,11 @@ def translate(
         retry_after_s=wait,
         parameter=parameter,
     )
+
+
+def sent_request_id(headers: Mapping[str, str]) -> str | None:
+    """What the vendor calls this call: OpenAI's header, or Azure's."""
+    return headers.get("x-request-id") or headers.get("apim-request-id")
 
 
 def _by_type(error: BaseException) -> type[ProviderError]:

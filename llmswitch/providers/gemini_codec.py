@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from llmswitch.errors import MalformedError
 from llmswitch.providers.base import Endpoint
 from llmswitch.types import Attachment, Chunk, FinishReason, Message, Request, Response, Usage
 
@@ -102,12 +103,19 @@ def _encode_message(message: Message) -> dict[str, Any]:
 
 
 def _encode_attachment(attachment: Attachment) -> dict[str, Any]:
-    return {"inlineData": {"mimeType": attachment.media_type, "data": attachment.data}}
+    # the SDK takes either spelling and sends this one, as Google reads either
+    return {"inlineData": {"mime_type": attachment.media_type, "data": attachment.data}}
 
 
 def decode(endpoint: Endpoint, request: Request, answer: GenerateContentResponse) -> Response:
-    """A whole answer. Thoughts are counted and not shown."""
+    """A whole answer. Thoughts are counted and not shown. Raises MalformedError where there is none."""
     chunk = decode_chunk(answer)
+    if not answer.candidates and chunk.finish_reason is None:
+        raise MalformedError(
+            "gemini sent an answer without a candidate, and did not say why.",
+            provider=endpoint.provider,
+            request_model=request.model,
+        )
     return Response(
         provider=endpoint.provider,
         request_model=request.model,

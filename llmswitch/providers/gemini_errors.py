@@ -160,8 +160,8 @@ def _retry_after(error: APIError, details: list[dict[str, Any]], now: float) -> 
 
 def _refused_parameter(said: str, details: list[dict[str, Any]], parameters: Parameters) -> str | None:
     """The parameter that a 400 names, where it was set; None otherwise."""
-    violations = [item.get("fieldViolations") for item in details]
-    fields = [str(v.get("field")) for found in violations if isinstance(found, list) for v in found]
+    lists = [item["fieldViolations"] for item in details if isinstance(item.get("fieldViolations"), list)]
+    fields = [str(violation.get("field")) for found in lists for violation in found if isinstance(violation, dict)]
     told = re.sub(r"[_ ]", "", " ".join((*fields, said))).lower()
     for marker, name in _PARAMETER_MARKERS.items():
         if marker in told and getattr(parameters, name) is not None:

@@ -166,7 +166,7 @@ def test_a_preview_is_what_is_sent(server: Recorder, stream: bool) -> None:
 
 
 @pytest.mark.parametrize("parameters", [{"temperature": 0.0}, {"top_p": 0.5}])
-def test_sampling_is_asked_for_under_the_version_that_knows_it(server: Recorder, parameters: dict[str, float]) -> None:
+def test_sampling_is_asked_for_under_the_version_that_knows_it(server: Recorder, parameters: dict[str, Any]) -> None:
     ask(VENDOR, environ_of(server.url), question(**parameters))
     chunks(VENDOR, environ_of(server.url), question(**parameters))
     for seen in server.seen:

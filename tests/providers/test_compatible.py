@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -29,6 +31,24 @@ def vendor(name: str, environ: dict[str, str]) -> Vendor:
 def mock() -> Iterator[LLMockServer]:
     with LLMockServer() as running:
         yield running
+
+
+def test_finding_a_row_and_configuring_it_imports_no_sdk() -> None:
+    """In a process of its own, for this one has imported them all."""
+    code = """
+import sys
+from pathlib import Path
+from llmswitch.profiles import load_settings
+from llmswitch.providers import find_vendor
+environ = {"LLMSWITCH_HOME": "/nonexistent", "OPENAI_API_KEY": "k", "GROQ_API_KEY": "k",
+           "AZURE_OPENAI_ENDPOINT": "https://h", "AZURE_OPENAI_API_KEY": "k"}
+settings = load_settings(cwd=Path("/nonexistent"), environ=environ)
+for name in ("openai", "azure", "groq", "ollama"):
+    find_vendor(name, settings).configure(settings)
+print([m for m in ("openai", "httpx2", "asyncio", "pydantic", "ssl") if m in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 # names

@@ -170,6 +170,7 @@ def first_token(command: list[str], env: Mapping[str, str]) -> Cost:
 def ratio(
     name: str,
     measure: Callable[[list[str], Mapping[str, str]], Cost],
+    *,
     ours: list[str],
     reference: list[str],
     env: Mapping[str, str],
@@ -214,11 +215,12 @@ def main() -> None:
         no_op = [sys.executable, "-c", NO_OP, "ask", "hi"]
         ask = [COMMAND, "ask", "-q", "hi", "-p"]
         print("llmswitch / reference, medians of", runs, "interleaved runs")
-        ratio("--version", whole, [COMMAND, "--version"], no_op, env, runs)
-        ratio("ask, cached", whole, [*ask, "openai"], no_op, env, runs)
+        ratio("--version", whole, ours=[COMMAND, "--version"], reference=no_op, env=env, runs=runs)
+        ratio("ask, cached", whole, ours=[*ask, "openai"], reference=no_op, env=env, runs=runs)
         for provider, script in (("openai", OPENAI), ("anthropic", ANTHROPIC), ("gemini", GEMINI)):
             reference = [sys.executable, "-c", script]
-            ratio(f"first token, {provider}", first_token, [*ask, provider, "--no-cache"], reference, env, runs)
+            ours = [*ask, provider, "--no-cache"]
+            ratio(f"first token, {provider}", first_token, ours=ours, reference=reference, env=env, runs=runs)
     server.shutdown()
 
 

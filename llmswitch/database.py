@@ -162,7 +162,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def _enter_wal(connection: sqlite3.Connection) -> None:
-    """Turn a file that is not in WAL mode yet. SQLite does not wait for locks here, so this does."""
+    """Turn a file that is not in WAL mode yet. Where two do so at once, SQLite may fail without waiting: this waits."""
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         try:

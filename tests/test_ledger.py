@@ -432,6 +432,7 @@ def test_pruning_beside_a_reader_says_that_bytes_stay_and_ends_the_work_later(
 ) -> None:
     kept = Conversations(path)
     kept.append("old", _turn(1.0, "SECRET"))
+    kept.append("new", _turn(20.0, "on the same page of the file"))
     monkeypatch.setattr(database, "_PATIENCE_S", 0.05)
     with opened(path) as reader:
         reader.execute("BEGIN")

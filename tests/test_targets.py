@@ -54,8 +54,6 @@ def test_a_target_reads_as_typed(text: str, expected: Target) -> None:
     ],
 )
 def test_a_bad_target_is_named(text: str, says: str) -> None:
-    with pytest.raises(ConfigError, match="."):
-        parse_target(text)
     with pytest.raises(ConfigError) as caught:
         parse_target(text)
     assert says in caught.value.message

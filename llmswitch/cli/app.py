@@ -34,17 +34,17 @@ _INTERRUPTED = 130
 _PIPE_CLOSED = 141
 
 
-class _ReaderLeft(Exception):
+class _ReaderLeftError(Exception):
     """stdout's reader closed the pipe. Typer would make exit code 1 of the BrokenPipeError itself."""
 
 
 class _Group(TyperGroup):
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the subcommand that was typed."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:
-            raise _ReaderLeft from error
+            raise _ReaderLeftError from error
 
 
 app = typer.Typer(
@@ -111,7 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(error, argv)
     except typer.TyperException as error:
         return _usage(error, argv)
-    except (_ReaderLeft, BrokenPipeError):
+    except (_ReaderLeftError, BrokenPipeError):
         return _pipe_closed()
     except (KeyboardInterrupt, typer.Abort):
         return _INTERRUPTED

@@ -25,8 +25,9 @@ async def _ask(shell: Shell, call: Call, services: Services, *, shown: bool) -> 
     making = asyncio.create_task(asyncio.to_thread(printer, shell)) if shown else None
     shower: Printer | None = None
     response: Response | None = None
+    adapter = call.vendor.connect(call.endpoint)
     try:
-        async with opened(answer(call, services)) as chunks:
+        async with opened(answer(call, services, adapter)) as chunks:
             async for chunk in chunks:
                 if chunk.text and making is not None:
                     shower = shower or await making
@@ -41,6 +42,7 @@ async def _ask(shell: Shell, call: Call, services: Services, *, shown: bool) -> 
     finally:
         if shower is not None:
             shower.close()
+        await adapter.aclose()
         if making is not None:
             await making
     if response is None:

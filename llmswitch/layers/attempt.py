@@ -12,9 +12,8 @@ from llmswitch.errors import (
     LLMSwitchError,
     TruncatedError,
 )
-from llmswitch.layers.base import Layer, opened
+from llmswitch.layers.base import Layer, estimated_usage, opened
 from llmswitch.providers.base import Provider
-from llmswitch.text import estimate_tokens
 from llmswitch.types import Attempt, Chunk, Request, Response, Timing, Usage
 
 __all__ = ["AttemptLayer", "Patience"]
@@ -164,11 +163,4 @@ def _with_usage(request: Request, response: Response) -> Response:
     """`response`, its tokens estimated where the vendor counted none."""
     if response.usage.input_tokens is not None and response.usage.output_tokens is not None:
         return response
-    texts = [request.system or "", *(message.text for message in request.messages)]
-    estimate = replace(
-        response.usage,
-        input_tokens=sum(estimate_tokens(text) for text in texts),
-        output_tokens=estimate_tokens(response.text),
-        estimated=True,
-    )
-    return replace(response, usage=estimate)
+    return replace(response, usage=estimated_usage(request, response.text))

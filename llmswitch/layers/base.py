@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from llmswitch.errors import TruncatedError
 from llmswitch.providers.base import Provider
-from llmswitch.types import Chunk, Request, Response
+from llmswitch.text import estimate_tokens
+from llmswitch.types import Chunk, Request, Response, Usage
 
-__all__ = ["Layer", "collect", "opened"]
+__all__ = ["Layer", "collect", "estimated_usage", "opened"]
 
 
 def opened(stream: AsyncIterator[Chunk]) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
@@ -27,6 +28,12 @@ async def collect(chunks: AsyncIterator[Chunk]) -> Response:
     if response is None:
         raise TruncatedError("the stream ended without an answer.")
     return response
+
+
+def estimated_usage(request: Request, text: str) -> Usage:
+    """Tokens where no vendor counted them, from the texts' bytes; attachments are not counted."""
+    texts = [request.system or "", *(message.text for message in request.messages)]
+    return Usage(sum(estimate_tokens(part) for part in texts), estimate_tokens(text), estimated=True)
 
 
 class Layer:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 
 from llmswitch.errors import LLMSwitchError
-from llmswitch.layers.base import Layer, opened
+from llmswitch.layers.base import Layer, estimated_usage, opened
 from llmswitch.ledger import Caller, Ledger, call_row, record_or_warn
 from llmswitch.providers.base import Provider
-from llmswitch.types import Chunk, Request, Response
+from llmswitch.types import Chunk, Request, Response, Usage
 
 __all__ = ["RecordLayer"]
 
@@ -40,10 +39,11 @@ class RecordLayer(Layer):
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """The same stream; errors leave with whom was asked and every attempt on them."""
         started, at = self.clock(), self.wall()
-        answered = False
+        answered, shown = False, list[str]()
         try:
             async with opened(self.inner.stream(request)) as chunks:
                 async for chunk in chunks:
+                    shown.append(chunk.text)
                     if chunk.response is not None:
                         answered = True
                         record_or_warn(self.ledger, call_row(self.caller, chunk.response, started_at=at), self.warn)
@@ -52,15 +52,23 @@ class RecordLayer(Layer):
             error.provider = error.provider or self.provider
             error.request_model = error.request_model or request.model
             error.attempts = tuple(request.trace.attempts)
-            so_far = self._so_far(request, started)
+            so_far = self._so_far(request, started, "".join(shown))
             record_or_warn(self.ledger, call_row(self.caller, so_far, started_at=at, error=error), self.warn)
             raise
         except (asyncio.CancelledError, GeneratorExit):
             if not answered:
-                so_far = self._so_far(request, started)
+                so_far = self._so_far(request, started, "".join(shown))
                 record_or_warn(self.ledger, call_row(self.caller, so_far, started_at=at, interrupted=True), self.warn)
             raise
 
-    def _so_far(self, request: Request, started: float) -> Response:
-        whole = Response(self.provider, request.model, "", "error")
-        return replace(whole, duration_s=self.clock() - started, attempts=tuple(request.trace.attempts))
+    def _so_far(self, request: Request, started: float, text: str) -> Response:
+        """What a call that did not end came to. Its tokens are estimated where some text came: they are paid for."""
+        return Response(
+            self.provider,
+            request.model,
+            text,
+            "error",
+            usage=estimated_usage(request, text) if text else Usage(),
+            duration_s=self.clock() - started,
+            attempts=tuple(request.trace.attempts),
+        )

@@ -25,7 +25,10 @@ _NO_KEY = "none"
 
 @dataclass(frozen=True, slots=True)
 class _Server:
-    """A server: its address where that is known, and how it differs. `prices` is genai-prices' name for it."""
+    """A server: its address where that is known, and how it differs.
+
+    `prices` is genai-prices' name for it; empty where it has none, as a name of the user's own may be a vendor's there.
+    """
 
     title: str
     base_url: str | None = None
@@ -86,7 +89,7 @@ def endpoint_vendor(name: str, settings: Settings) -> Vendor | None:
     named = name in _named(settings)
     if not named and name not in _SERVERS:
         return None
-    server = _SERVERS.get(name) or _Server(name, needs_key=False, accepts=IMAGES | PDF)
+    server = _SERVERS.get(name) or _Server(name, needs_key=False, prices="", accepts=IMAGES | PDF)
     variables = _variables(name)
     dialect = Dialect(variables, names=server.names, stream_usage=server.stream_usage)
     optional = (variables.url, variables.key, variables.model, *(("LLM_ENDPOINTS",) if named else ()))

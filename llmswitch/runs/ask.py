@@ -99,20 +99,13 @@ def find_cached(call: Call, services: Services) -> Response | None:
     return found
 
 
-async def answer(call: Call, services: Services) -> AsyncIterator[Chunk]:
+def answer(call: Call, services: Services, adapter: Provider) -> AsyncIterator[Chunk]:
     """Ask for real: pieces of text, then a last chunk with the whole response. Raises every error of errors.py.
 
-    The SDK is imported and the embedded model loaded before any clock starts.
+    `adapter` is the call's own vendor, connected to the call's endpoint: importing its SDK or loading the embedded
+    model is over before any clock starts. It stays open.
     """
-    from llmswitch.layers.base import opened
-
-    provider = _layers(call, services, call.vendor.connect(call.endpoint))
-    try:
-        async with opened(provider.stream(call.request)) as chunks:
-            async for chunk in chunks:
-                yield chunk
-    finally:
-        await provider.aclose()
+    return _layers(call, services, adapter).stream(call.request)
 
 
 def _layers(call: Call, services: Services, adapter: Provider) -> Provider:

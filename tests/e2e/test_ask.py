@@ -66,9 +66,14 @@ RESPONSE = {
                 "type": "object",
                 "required": ["provider", "model", "outcome", "status", "duration_s", "retry_after_s"],
                 "additionalProperties": False,
-                "properties": dict.fromkeys(
-                    ("provider", "model", "outcome", "status", "duration_s", "retry_after_s"), {}
-                ),
+                "properties": {
+                    "provider": {"type": "string"},
+                    "model": {"type": "string"},
+                    "outcome": {"type": "string"},
+                    "status": COUNT,
+                    "duration_s": {"type": "number"},
+                    "retry_after_s": NUMBER,
+                },
             },
         },
         "original": {"type": "object", "required": ["usage", "cost", "time_to_first_token_s", "duration_s"]},
@@ -181,6 +186,7 @@ def test_a_target_carries_model_and_parameters_and_a_flag_goes_before(command: C
     assert (body["model"], body["temperature"], body["seed"]) == ("gpt-4o", 1, 7)
 
 
+#: arguments, stdin, and the prompt they make
 PIPED = [
     (["why?"], "a log\n", "a log\n\nwhy?"),
     (["why?"], "", "why?"),
@@ -192,10 +198,11 @@ PIPED = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "stdin", "prompt"), PIPED)
+@pytest.mark.parametrize("piped", PIPED)
 def test_piped_stdin_joins_the_argument(
-    command: Command, cwd: Path, openai: Mocked, arguments: list[str], stdin: str, prompt: str
+    command: Command, cwd: Path, openai: Mocked, piped: tuple[list[str], str, str]
 ) -> None:
+    arguments, stdin, prompt = piped
     (cwd / "prompt.txt").write_text("from a file\n")
     done = command("ask", "-q", *arguments, env=openai.env, stdin=stdin)
     assert done.code == 0, done.err

@@ -160,11 +160,10 @@ def first_token(command: list[str], env: Mapping[str, str]) -> Cost:
         if not os.read(process.stdout.fileno(), 1):
             raise SystemExit(f"{command} printed nothing: {process.stderr.read().decode() if process.stderr else ''}")
         wall = time.perf_counter() - started
-        cpu = sum(
-            int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{process.pid}/task").iterdir()
-        )
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        cpu = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime, in ticks of 10 ms
         process.communicate()
-    return Cost(cpu / 1e9, wall)
+    return Cost(cpu, wall)
 
 
 def ratio(

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from llmswitch.database import opened, reading
 from llmswitch.errors import ConfigError, StorageError
@@ -30,8 +30,7 @@ def new_conversation_id(now: float, randomness: int) -> str:
     return "".join(_ALPHABET[number >> shift & 31] for shift in range(45, -1, -5))
 
 
-@dataclass(frozen=True, slots=True)
-class TurnCall:
+class TurnCall(NamedTuple):
     """The call that gave a turn's answer."""
 
     provider: str
@@ -42,8 +41,7 @@ class TurnCall:
     cached: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """One question and its answer. `at` is epoch seconds; `call` is None where the call was not recorded."""
 
     at: float
@@ -54,8 +52,7 @@ class Turn:
     call: TurnCall | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
+class Conversation(NamedTuple):
     """A whole conversation, its oldest turn first; there is at least one."""
 
     id: str
@@ -77,8 +74,7 @@ class Conversation:
         return self.turns[-1].target
 
 
-@dataclass(frozen=True, slots=True)
-class ConversationSummary:
+class ConversationSummary(NamedTuple):
     """One line of a list. Times are epoch seconds; `prompt` is the whole first one, `target` the newest turn's."""
 
     id: str
@@ -89,8 +85,7 @@ class ConversationSummary:
     target: str
 
 
-@dataclass(frozen=True, slots=True)
-class Conversations:
+class Conversations(NamedTuple):
     """The conversations in the ledger's file at `path`. Every method raises StorageError where that cannot be used."""
 
     path: Path

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -20,8 +19,7 @@ from llmswitch.types import Attempt, Cost, FinishReason, Response, Usage
 __all__ = ["CallRow", "Caller", "Ledger", "call_row", "from_pico", "record_or_warn", "to_pico"]
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """Who asks: the command, the profile, the target as typed, and the conversation the call belongs to."""
 
     command: str
@@ -96,8 +94,7 @@ def from_pico(pico: int) -> Decimal:
     return Decimal(pico).scaleb(-12).normalize()
 
 
-@dataclass(frozen=True, slots=True)
-class Ledger:
+class Ledger(NamedTuple):
     """The ledger at `path`, made when first written to."""
 
     path: Path

@@ -20,10 +20,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmswitch.errors import ConfigError
 from llmswitch.types import Cost, Usage
@@ -51,8 +51,7 @@ _SNAPSHOT = re.compile(r"(?:-latest|[-@]20\d\d-?\d\d-?\d\d|-\d{3})$")
 _BYTES_PER_TOKEN = 4
 
 
-@dataclass(frozen=True, slots=True)
-class PriceKey:
+class PriceKey(NamedTuple):
     """What a price is looked up by. `price_provider` and `price_model` are an endpoint's: see `Endpoint`."""
 
     provider: str
@@ -62,8 +61,7 @@ class PriceKey:
     price_model: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
     """A call before it is sent: from no answer at all (`low`) to `max_tokens` of it (`high`, None without a cap)."""
 
     input_tokens: int
@@ -71,8 +69,7 @@ class Estimate:
     high: Cost | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Rate:
+class _Rate(NamedTuple):
     """Rates that were found: `free` tells that a 0 among them is meant, `assumed` that they may be another's."""
 
     prices: ModelPrice
@@ -81,11 +78,10 @@ class _Rate:
     assumed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Prices:
+class Prices(NamedTuple):
     """Prices to look up; `own` are those of the `LLM_PRICES` file, by its keys and genai-prices' names of units."""
 
-    own: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
+    own: Mapping[str, Mapping[str, Decimal]] = MappingProxyType({})
 
     def cost(self, usage: Usage, key: PriceKey, at: float) -> Cost | None:
         """What `usage` cost at `at` (epoch seconds), in whole pico-dollars; None where tokens or rates are unknown."""

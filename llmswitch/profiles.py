@@ -12,8 +12,8 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from llmswitch.errors import ConfigError
 from llmswitch.paths import Paths
@@ -28,25 +28,31 @@ PROFILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _LARGEST_FILE = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One value of a file, expanded; `outside` names what it took from beyond that file, `literal` a plain value."""
 
     value: str
     outside: frozenset[str] = frozenset()
     literal: bool = True
 
+    def __repr__(self) -> str:
+        """Without the value, which may be a key."""
+        return "Entry(***)"
 
-@dataclass(frozen=True, slots=True)
-class EnvFile:
+
+class EnvFile(NamedTuple):
     """A dotenv file as it was read: `content` is the very bytes parsed, `in_tree` that it is not the user's own."""
 
     path: Path
-    content: bytes = field(repr=False)
-    entries: Mapping[str, Entry] = field(repr=False)
+    content: bytes
+    entries: Mapping[str, Entry]
     in_tree: bool
     shared: bool
     bad_lines: tuple[int, ...] = ()
+
+    def __repr__(self) -> str:
+        """Without the content, which may hold keys."""
+        return f"EnvFile({str(self.path)!r})"
 
     @property
     def literal_secrets(self) -> tuple[str, ...]:
@@ -54,24 +60,26 @@ class EnvFile:
         return tuple(n for n, e in self.entries.items() if (v := variable(n)) and v.secret and e.literal and e.value)
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """One place a value may come from: `label` for people, and the file behind it where there is one."""
 
     label: str
-    entries: Mapping[str, Entry] = field(repr=False)
+    entries: Mapping[str, Entry]
     file: EnvFile | None = None
     trusted: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A value and where it came from. `refused` says why an untrusted file may not set it, or is None."""
 
     name: str
-    value: str = field(repr=False)
-    source: Source = field(repr=False)
+    value: str
+    source: Source
     refused: str | None = None
+
+    def __repr__(self) -> str:
+        """Without the value, which may be a key."""
+        return f"Found({self.name!r}, ***, {self.source.label!r})"
 
     @property
     def where(self) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from llmswitch.errors import ConfigError
@@ -47,8 +47,7 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class TrustStore:
+class TrustStore(NamedTuple):
     """Absolute path -> SHA-256, in one JSON file of the user's config folder."""
 
     path: Path

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["VARIABLES", "Variable", "variable"]
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(NamedTuple):
     """One variable of the contract's table.
 
     `aliases` are further names, weaker than `name` in the same source. `decides_host` marks what may send keys

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,7 +25,7 @@ Progress = Callable[[int, int], None]
 _SAME = ("install", "--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", "requirements.txt", "--target")
 #: `--no-user` undoes a `user = true` of pip's configuration, which `--target` cannot stand beside
 _PIP = ("--no-input", "--no-user", "--no-compile", "--no-cache-dir", "--progress-bar", "off")
-_UV = ("--no-cache", "--no-progress", "--python", sys.executable)
+_UV = ("--no-cache", "--no-progress", "--python")
 _HAS_PIP = "import importlib.util, sys; sys.exit(importlib.util.find_spec('pip') is None)"
 _POLL_S = 0.1
 #: what a client says when the disk is at fault
@@ -68,6 +66,9 @@ class _Runner:
     environ: Mapping[str, str]
 
     def __call__(self, command: list[str], tick: Callable[[], None] = lambda: None) -> int:
+        """Run `command` to its end, calling `tick` meanwhile; returns its exit code."""
+        import subprocess
+
         with (
             open(self.folder / "output.txt", "wb") as output,
             subprocess.Popen(  # noqa: S603  # a list, no shell, and every word is ours
@@ -91,6 +92,7 @@ class _Runner:
                 raise
 
     def output(self) -> str:
+        """What the last command said."""
         return (self.folder / "output.txt").read_text(encoding="utf-8", errors="replace")
 
 
@@ -99,13 +101,15 @@ def _client(run: _Runner) -> tuple[str, list[str]]:
 
     `-I` keeps a `pip.py` of the folder it starts in, and of PYTHONPATH, from being run in pip's place.
     """
+    import shutil
+
     if run([sys.executable, "-I", "-c", _HAS_PIP]) == 0:
         return "pip", [sys.executable, "-I", "-m", "pip", *_SAME, "files", *_PIP]
     uv = shutil.which("uv", path=run.environ.get("PATH"))
     if uv is not None and os.path.isabs(uv):
-        return "uv", [uv, "pip", *_SAME, "files", *_UV]
+        return "uv", [uv, "pip", *_SAME, "files", *_UV, sys.executable]
     if run([sys.executable, "-I", "-m", "venv", "pip"]) == 0:
-        python = next((run.folder / "pip").glob("*/python*"))
+        python = run.folder / "pip" / ("Scripts" if os.name == "nt" else "bin") / "python"
         return "pip", [str(python), "-I", "-m", "pip", *_SAME, "files", *_PIP]
     raise ConfigError(
         "there is no package client: this Python has neither pip nor venv with ensurepip, and uv is not on the PATH. "
@@ -131,6 +135,8 @@ def _failure(wheel: Wheel, client: str, code: int, output: str) -> Exception:
     said = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.partition(":")[2].strip() for line in said if line.startswith(prefixes)] or said[-1:]
     words = one_line("; ".join(dict.fromkeys((errors[0], errors[-1]))) if errors else f"it ended with {code}", 300)
+    if code < 0:
+        words = f"it was ended by signal {-code}"
     if any(reason in output for reason in _DISK):
         return StorageError(f"cannot write {wheel.requirement} to disk: {words.rstrip('.')}.")
     return CallConnectionError(

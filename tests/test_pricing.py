@@ -3,7 +3,6 @@ from __future__ import annotations
 import importlib.metadata
 import subprocess
 import sys
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -306,4 +305,4 @@ def test_every_listed_model_of_the_main_vendors_is_exact_under_its_own_name() ->
 
 
 def test_a_price_key_does_not_mix_vendors() -> None:
-    assert _cost(Usage(10, 10), replace(_openai("gpt-4"), provider="anthropic")) is None
+    assert _cost(Usage(10, 10), _openai("gpt-4")._replace(provider="anthropic")) is None

@@ -13,11 +13,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from llmswitch.profiles import Settings, load_settings
-from llmswitch.reports.rows import Table
 from llmswitch.text import one_line, sanitize
+
+if TYPE_CHECKING:
+    from llmswitch.reports.rows import Table
 
 __all__ = ["Shell", "as_json"]
 

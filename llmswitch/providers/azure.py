@@ -161,6 +161,7 @@ VENDOR = Vendor(
     title="Azure OpenAI",
     needs=("AZURE_OPENAI_ENDPOINT",),
     model_variable="AZURE_OPENAI_DEPLOYMENT_NAME",
+    asks=("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_DEPLOYMENT_NAME", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_MODEL"),
     configure=_configure,
     connect=_connect,
     preview=_encode,

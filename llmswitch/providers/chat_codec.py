@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from llmswitch.providers.base import PDF, Endpoint
 from llmswitch.providers.chat_errors import UndecodableError, Variables
@@ -38,8 +39,7 @@ _FINISH_REASONS: Mapping[str, FinishReason] = {
 _NOT_STRICT = frozenset({"allOf", "oneOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas"})
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(NamedTuple):
     """What differs between servers of this one format.
 
     `names` maps a parameter of ours to theirs, where that is another word. `stream_usage` is false where
@@ -47,7 +47,7 @@ class Dialect:
     """
 
     variables: Variables
-    names: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = MappingProxyType({})
     stream_usage: bool = True
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from llmswitch.errors import (
@@ -43,8 +42,7 @@ class UndecodableError(Exception):
     """The answer is not of the format; the text completes 'the answer cannot be read: …'."""
 
 
-@dataclass(frozen=True, slots=True)
-class Variables:
+class Variables(NamedTuple):
     """What an error tells its reader to check: the names of an endpoint's variables."""
 
     key: str

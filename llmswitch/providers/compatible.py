@@ -98,6 +98,7 @@ def endpoint_vendor(name: str, settings: Settings) -> Vendor | None:
         title=server.title,
         needs=(variables.key,) if server.needs_key else optional,
         model_variable=variables.model,
+        asks=(variables.url, variables.key, variables.model),
         configure=partial(_configure, name, server, variables),
         connect=partial(_connect, dialect),
         preview=partial(encode, dialect),

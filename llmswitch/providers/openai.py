@@ -59,6 +59,7 @@ VENDOR = Vendor(
     title="OpenAI",
     needs=("OPENAI_API_KEY",),
     model_variable="OPENAI_MODEL",
+    asks=("OPENAI_API_KEY", "OPENAI_MODEL"),
     configure=_configure,
     connect=_connect,
     preview=_encode,

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 __all__ = ["Column", "Table", "count", "money", "seconds"]
 
 UNKNOWN = "–"
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """A heading; numbers align right."""
 
     title: str
     number: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """Rows of text, one cell a column; `footer` is a last row set apart."""
 
     columns: tuple[Column, ...]

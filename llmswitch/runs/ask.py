@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmswitch.cache import ResponseCache, cache_key, lookup
 from llmswitch.conversations import Conversations, Turn
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Deadlines", "Services", "answer", "find_cached", "remember"]
 
 
-@dataclass(frozen=True, slots=True)
-class Deadlines:
+class Deadlines(NamedTuple):
     """In seconds; `named` is the flag or variable that gives the whole call more."""
 
     total_s: float

@@ -62,7 +62,8 @@ _STATS = (
 def key_material(endpoint: Endpoint, request: Request, namespace: str | None) -> dict[str, Any]:
     """Everything that can change the answer, and no secret: what `cache_key` is the digest of.
 
-    `request.system` is taken as the one that is sent. How it is asked (`stream`, `optional`, `trace`) has no part.
+    `request.system` is taken as the one that is sent. `optional` is in it: a parameter that may be left out can have
+    been, and that answer is none to who insists on it. How it is asked (`stream`, `trace`) has no part.
     """
     parameters = request.parameters.as_dict()
     if "stop" in parameters:
@@ -85,6 +86,7 @@ def key_material(endpoint: Endpoint, request: Request, namespace: str | None) ->
             for message in request.messages
         ],
         "parameters": parameters,
+        "optional": sorted(request.optional),
         "schema": request.schema,
     }
 

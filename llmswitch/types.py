@@ -104,8 +104,8 @@ class Request:
     """One question, independent of the vendor that answers it.
 
     `stream` tells how it is asked, `optional` names the parameters that came from a profile: a model that refuses
-    one of those is asked again without it. `trace` is where the layers write what happens during one call. None of
-    the three can change the answer, so none is in the cache key.
+    one of those is asked again without it. `trace` is where the layers write what happens during one call. `stream`
+    and `trace` cannot change the answer: they are not in the cache key.
     """
 
     model: str

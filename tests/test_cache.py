@@ -80,6 +80,7 @@ _KEYED: dict[type, dict[str, st.SearchStrategy[Any]]] = {
         "system": st.none() | _text,
         "parameters": st.just(Parameters()),
         "schema": st.none() | st.dictionaries(_text, _json, max_size=3),
+        "optional": st.frozensets(st.sampled_from(["temperature", "max_tokens"])),
     },
     Message: {
         "role": st.sampled_from(["user", "assistant"]),
@@ -115,7 +116,6 @@ _UNKEYED: dict[type, dict[str, st.SearchStrategy[Any]]] = {
     },
     Request: {
         "stream": st.booleans(),
-        "optional": st.frozensets(_text),
         "trace": st.builds(Trace),
     },
     Message: {},

@@ -39,14 +39,15 @@ def init(
     shell = Shell.current(verbose=verbose, quiet=quiet)
     if not PROFILE_NAME.fullmatch(name):
         raise ConfigError(f"{name!r} is not a profile's name: use letters, digits, '.', '_' and '-'.")
-    settings = shell.settings()
+    given = _given(values or [])
+    settings = shell.settings(flags={variable_: ("--set", value) for variable_, value in given.items()})
     path = settings.paths.profiles / f"{name}.env"
     if path.exists() and not force:
         raise ConfigError(f"the profile {path} exists: give another name, or --force to replace it.")
     interactive = shell.stdin is not None and shell.stdin.isatty() and not key_stdin
     chosen = _provider(provider, settings, interactive)
     vendor = find_vendor(chosen, settings)
-    wanted = {"LLM_PROVIDER": chosen, **_given(values or [])}
+    wanted = {"LLM_PROVIDER": chosen, **given}
     if model:
         wanted[vendor.model_variable or "LLM_PROVIDER"] = model if vendor.model_variable else f"{chosen}:{model}"
     if key_stdin:

@@ -37,6 +37,7 @@ _SCOPE = "https://cognitiveservices.azure.com/.default"
 
 
 def _configure(settings: Settings) -> Endpoint:
+    resource = _resource(settings)
     version = settings.get("AZURE_OPENAI_API_VERSION")
     if version is not None and not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(-preview)?", version):
         raise ConfigError(
@@ -54,7 +55,7 @@ def _configure(settings: Settings) -> Endpoint:
         )
     return Endpoint(
         provider="azure",
-        base_url=_resource(settings) + ("/openai" if version else "/openai/v1"),
+        base_url=resource + ("/openai" if version else "/openai/v1"),
         model=settings.get("AZURE_OPENAI_DEPLOYMENT_NAME"),
         api_key=key,
         token=token,

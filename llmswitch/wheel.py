@@ -52,7 +52,14 @@ def unpack(wheel: Wheel, staging: Path, environ: Mapping[str, str], progress: Pr
     scratch.mkdir()
     run = _Runner(staging, {**environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))})
     name, command = _client(run)
-    code = run(command, lambda: progress(min(_largest(staging), wheel.size), wheel.size))
+    done = 0
+
+    def tick() -> None:
+        nonlocal done
+        done = max(done, min(_largest(scratch), wheel.size))  # what is unpacked from the wheel may be smaller
+        progress(done, wheel.size)
+
+    code = run(command, tick)
     if code:
         raise _failure(wheel, name, code, run.output())
     return staging / "files"

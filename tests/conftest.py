@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from llmswitch.weights import DEFAULT_MODEL, MODELS, pull
 from tests.guard.sitecustomize import refuse_all_but_loopback
 
 
@@ -24,3 +26,22 @@ def _loopback_only() -> Iterator[None]:
 def home(tmp_path: Path) -> Path:
     """A folder for LLMSWITCH_HOME."""
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the embedded model's real weights, fetched once; LLMSWITCH_TEST_MODELS keeps them between runs."""
+    kept = os.environ.get("LLMSWITCH_TEST_MODELS")
+    # one for all workers of pytest-xdist, whose pulls wait for each other
+    base = tmp_path_factory.getbasetemp()
+    folder = Path(kept) if kept else (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "models"
+    pull(folder, MODELS[DEFAULT_MODEL], environ=os.environ)
+    return folder
+
+
+@pytest.fixture
+def home_with_model(home: Path, models: Path) -> Path:
+    """A folder for LLMSWITCH_HOME in which the embedded model is there."""
+    (home / "data").mkdir(parents=True, mode=0o700)
+    (home / "data" / "models").symlink_to(models)
+    return home

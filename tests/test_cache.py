@@ -135,26 +135,36 @@ def _without_order(value: Any) -> Any:
     )
 
 
+def _field_names(owner: Any) -> set[str]:
+    """Of a frozen dataclass or a named tuple."""
+    return set(owner._fields) if hasattr(owner, "_fields") else {field.name for field in dataclasses.fields(owner)}
+
+
+def _with(whole: Any, name: str, value: Any) -> Any:
+    """A copy of a frozen dataclass or a named tuple with another value of one field."""
+    return whole._replace(**{name: value}) if hasattr(whole, "_replace") else replace(whole, **{name: value})
+
+
 def _changed(data: st.DataObject, owner: type, name: str, whole: Any) -> Any:
     """`whole` with another value of one field, wherever in it the owner of that field is."""
     if owner.__name__ == type(whole).__name__:
         before = _without_order(getattr(whole, name))
         value = data.draw(_KEYED[owner][name].filter(lambda new: _without_order(new) != before))
-        return replace(whole, **{name: value})
+        return _with(whole, name, value)
     nested = {Parameters: "parameters", Message: "messages", Attachment: "messages"}[owner]
     if isinstance(whole, Message):
         nested = "attachments"
     part = getattr(whole, nested)
-    if not isinstance(part, tuple):
-        return replace(whole, **{nested: _changed(data, owner, name, part)})
+    if nested == "parameters":
+        return _with(whole, nested, _changed(data, owner, name, part))
     index = data.draw(st.integers(0, len(part) - 1))
-    return replace(whole, **{nested: (*part[:index], _changed(data, owner, name, part[index]), *part[index + 1 :])})
+    return _with(whole, nested, (*part[:index], _changed(data, owner, name, part[index]), *part[index + 1 :]))
 
 
 @pytest.mark.parametrize("owner", _KEYED)
 def test_of_every_field_it_is_decided_whether_it_is_in_the_key(owner: type) -> None:
     assert _KEYED[owner].keys().isdisjoint(_UNKEYED[owner])
-    assert {field.name for field in dataclasses.fields(owner)} == _KEYED[owner].keys() | _UNKEYED[owner].keys()
+    assert _field_names(owner) == _KEYED[owner].keys() | _UNKEYED[owner].keys()
 
 
 @pytest.mark.parametrize(("owner", "name"), [(owner, name) for owner, row in _KEYED.items() for name in row])

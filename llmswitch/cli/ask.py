@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -170,7 +169,7 @@ def _call(shell: Shell, settings: Settings, services: Services, asked: _Asked) -
         shell.note(told)
     shell.detail(f"asking {call.endpoint.provider}, model {call.request.model}, at {call.endpoint.base_url}")
     conversation_id = before.id if before else new_conversation_id(shell.wall(), secrets.randbits(20))
-    return replace(call, conversation_id=conversation_id if services.conversations else None)
+    return call._replace(conversation_id=conversation_id if services.conversations else None)
 
 
 def _conversation(conversations: Conversations | None, asked: _Asked) -> Conversation | None:

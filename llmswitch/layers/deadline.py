@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 
 from llmswitch.errors import CallTimeoutError
 from llmswitch.layers.base import Layer, opened
@@ -44,4 +43,4 @@ class DeadlineLayer(Layer):
 def _mark_cut(trace: Trace) -> None:
     """The attempt that the deadline interrupted ended by it: nobody else did."""
     if trace.attempts and trace.attempts[-1].outcome == "interrupted":
-        trace.attempts[-1] = replace(trace.attempts[-1], outcome=CallTimeoutError.kind)
+        trace.attempts[-1] = trace.attempts[-1]._replace(outcome=CallTimeoutError.kind)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from llmswitch.profiles import Settings
 from llmswitch.types import Chunk, Request, Response, Secret
@@ -78,8 +78,7 @@ def _without_user(url: str) -> str:
     return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
 
 
-@dataclass(frozen=True, slots=True)
-class Vendor:
+class Vendor(NamedTuple):
     """One row: how a provider is called, configured and reached.
 
     `needs` are alternative variables, any of which makes it configured; `accepts` the media types it takes.

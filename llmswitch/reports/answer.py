@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from llmswitch.reports.rows import count, money, seconds
@@ -48,11 +47,11 @@ def response_document(response: Response, profile: str | None) -> dict[str, Any]
         "profile": profile,
         **_figures(response),
         "cached": response.cached,
-        "attempts": [asdict(attempt) for attempt in response.attempts],
+        "attempts": [attempt._asdict() for attempt in response.attempts],
     }
     if response.original is not None:
         original = response.original
-        document["original"] = {**_figures(original), "attempts": [asdict(attempt) for attempt in original.attempts]}
+        document["original"] = {**_figures(original), "attempts": [attempt._asdict() for attempt in original.attempts]}
     return document
 
 

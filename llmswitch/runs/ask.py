@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmswitch.cache import ResponseCache, cache_key, lookup
@@ -30,8 +29,7 @@ class Deadlines(NamedTuple):
     named: str
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
+class Services(NamedTuple):
     """What calls share: stores, prices, deadlines, where warnings go. `clock` is monotonic, `wall` epoch seconds."""
 
     cache: ResponseCache | None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from llmswitch.errors import ConfigError
 from llmswitch.profiles import Settings
@@ -16,20 +16,21 @@ from llmswitch.types import PARAMETERS, Message, Parameters, Request, Target
 __all__ = ["Call", "Question", "choose_target", "settle"]
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+_NOTHING_SET = Parameters()
+
+
+class Question(NamedTuple):
     """What is asked, before it is known of whom. `parameters` are those given by flag; `model` likewise."""
 
     messages: tuple[Message, ...]
     system: str | None = None
     model: str | None = None
-    parameters: Parameters = field(default_factory=Parameters)
+    parameters: Parameters = _NOTHING_SET
     schema: Mapping[str, Any] | None = None
     stream: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One question to one target, settled: everything that decides the answer is in `endpoint` and `request`."""
 
     vendor: Vendor

@@ -45,7 +45,8 @@ def unpack(wheel: Wheel, staging: Path, environ: Mapping[str, str], progress: Pr
     """Fetch `wheel` and unpack it below `staging`, an empty folder of ours; returns the folder it is in.
 
     Raises CallConnectionError where the client could not get it, StorageError where the disk is at fault,
-    ConfigError where there is no client. Whatever ends it, no process is left behind.
+    ConfigError where there is no client. Ctrl-C ends the client
+    too; where this process is killed outright, the client runs on to its own end.
     """
     (staging / "requirements.txt").write_text(f"{wheel.requirement} --hash=sha256:{wheel.sha256}\n", encoding="utf-8")
     scratch = staging / "tmp"

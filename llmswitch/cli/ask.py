@@ -164,9 +164,9 @@ def _call(shell: Shell, settings: Settings, services: Services, asked: _Asked) -
     target, told = choose_target(
         settings, named=asked.target, model=asked.model, before=before.target if before else None
     )
-    call = settle(settings, target, question)
     if told:
         shell.note(told)
+    call = settle(settings, target, question)
     shell.detail(f"asking {call.endpoint.provider}, model {call.request.model}, at {call.endpoint.base_url}")
     conversation_id = before.id if before else new_conversation_id(shell.wall(), secrets.randbits(20))
     return call._replace(conversation_id=conversation_id if services.conversations else None)

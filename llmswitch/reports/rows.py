@@ -36,9 +36,11 @@ def seconds(value: float | None) -> str:
 
 
 def money(amount: Decimal | None, *, exact: bool = True) -> str:
-    """`$0.001230`; `~` before what is not exact; unknown is a dash, never 0."""
+    """`$0.001230`, `$0`; `~` before what is not exact; unknown is a dash, never 0."""
     if amount is None:
         return UNKNOWN
+    if not amount:
+        return "$0"
     digits = 2 if amount >= 100 else 4 if amount >= 1 else 6
     return f"{'' if exact else '~'}${amount:,.{digits}f}"
 

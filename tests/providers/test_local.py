@@ -81,17 +81,17 @@ def test_it_knows_the_capital_of_france(endpoint: Endpoint) -> None:
 
 
 def test_a_stream_comes_token_by_token_and_ends_with_the_same_answer(endpoint: Endpoint) -> None:
-    chunks = asyncio.run(stream(endpoint, request(CAPITAL)))
-    [answer] = asyncio.run(ask(endpoint, request(CAPITAL)))
+    chunks = asyncio.run(stream(endpoint, request(CAPITAL, max_tokens=10)))
+    [answer] = asyncio.run(ask(endpoint, request(CAPITAL, max_tokens=10)))
     pieces = [chunk.text for chunk in chunks if chunk.text]
     assert len(pieces) > 5
     assert "".join(pieces) == answer.text
-    assert [chunk.finish_reason for chunk in chunks if chunk.finish_reason] == ["stop"]
+    assert [chunk.finish_reason for chunk in chunks if chunk.finish_reason] == ["length"]
     assert [chunk.usage for chunk in chunks if chunk.usage] == [answer.usage]
 
 
 def test_several_at_once_share_one_loading_and_do_not_change_each_other(endpoint: Endpoint) -> None:
-    questions = [request(CAPITAL, max_tokens=8), request("Hi", max_tokens=8)] * 2
+    questions = [request(CAPITAL, max_tokens=4), request("Hi", max_tokens=4)] * 2
     alone = [asyncio.run(ask(endpoint, question))[0].text for question in questions[:2]]
     together = asyncio.run(ask(endpoint, *questions))
     assert [answer.text for answer in together] == alone * 2
@@ -259,7 +259,6 @@ def run_script(home: Path, body: str, model: str = DEFAULT_MODEL) -> tuple[subpr
 @pytest.mark.parametrize(
     ("body", "code", "last"),
     [
-        ("VENDOR.connect(endpoint); print(time.time())", 0, ""),
         ("asyncio.run(stream(fail))", 1, "ValueError: on purpose"),
         ("asyncio.run(stream(lambda: os.kill(os.getpid(), signal.SIGINT)))", -signal.SIGINT, "KeyboardInterrupt"),
         # a thread that nobody waits for is still being answered
@@ -273,7 +272,7 @@ def run_script(home: Path, body: str, model: str = DEFAULT_MODEL) -> tuple[subpr
             "",
         ),
     ],
-    ids=["idle", "exception", "ctrl-c", "daemon-thread"],
+    ids=["exception", "ctrl-c", "daemon-thread"],
 )
 def test_the_process_ends_promptly_and_prints_nothing_of_its_own(
     body: str, code: int, last: str, home_with_model: Path

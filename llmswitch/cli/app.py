@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterator, MutableMapping
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 import typer
 from typer.core import TyperGroup
@@ -50,9 +50,9 @@ class _Group(TyperGroup):
 app = typer.Typer(
     name="llmswitch",
     cls=_Group,
+    no_args_is_help=True,
     help="Every LLM vendor behind one switch: ask one, compare several, know what each costs.",
     pretty_exceptions_enable=False,
-    add_completion=True,
 )
 
 
@@ -79,7 +79,9 @@ class _Commands(MutableMapping[str, Any]):
         if name not in self._loaded:
             if name not in _COMMANDS:
                 raise KeyError(name)
-            self._loaded[name] = typer.main.get_command(import_module(f"llmswitch.cli.{name}").app)
+            command = typer.main.get_command(import_module(f"llmswitch.cli.{name}").app)
+            command.name = name
+            self._loaded[name] = command
         return self._loaded[name]
 
     def __setitem__(self, name: str, command: Any) -> None:
@@ -101,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    group = typer.main.get_group(app)
+    group = cast(TyperGroup, typer.main.get_command(app))
     group.commands = _Commands()
     try:
         code = group.main(argv, prog_name="llmswitch", standalone_mode=False)

@@ -19,7 +19,7 @@ from llmswitch.variables import variable
 
 __all__ = ["app", "profile_text"]
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -19,7 +19,7 @@ from llmswitch.variables import VARIABLES, variable
 
 __all__ = ["app"]
 
-app = typer.Typer(help="List, show and trust profiles.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(help="List, show and trust profiles.", no_args_is_help=True, add_completion=False)
 
 
 @app.command("list")

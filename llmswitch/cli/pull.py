@@ -16,7 +16,7 @@ from llmswitch.weights import pull as pull_weights
 
 __all__ = ["app"]
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

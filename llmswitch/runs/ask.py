@@ -17,7 +17,20 @@ if TYPE_CHECKING:
     from llmswitch.profiles import Settings
     from llmswitch.providers.base import Provider
 
-__all__ = ["Deadlines", "Services", "answer", "find_cached", "remember"]
+__all__ = ["NOT_YET", "Deadlines", "Services", "answer", "find_cached", "remember"]
+
+
+#: variables of profiles whose features are still to come: set, they are warned about, not silently ignored
+NOT_YET = (
+    "REDIS_URL",
+    "LLM_FALLBACK",
+    "LLM_FALLBACK_ON",
+    "LLM_BALANCE",
+    "LLM_TIERS",
+    "LLM_MAX_RETRIES",
+    "LLM_BUDGET_DAILY",
+    "LLM_BUDGET_MONTHLY",
+)
 
 
 class Deadlines(NamedTuple):
@@ -55,6 +68,9 @@ class Services(NamedTuple):
         wall: Callable[[], float],
     ) -> Services:
         """Reads every setting that can be wrong, and opens nothing; raises ConfigError."""
+        for name in NOT_YET:
+            if settings.find(name) is not None:
+                warn(f"{settings.where(name)} has no effect in this version of llmswitch.")
         ttl = settings.integer("CACHE_TTL")
         cached = settings.flag("CACHE_ENABLED") and use_cache and bool(ttl)
         total = settings.seconds("LLM_TIMEOUT")

@@ -177,6 +177,16 @@ class Chunk:
     request_id: str | None = None
     response: Response | None = None
 
+    def over(self, earlier: Chunk) -> Chunk:
+        """The latest word on everything but text: this chunk's, where it has one, else that of `earlier`."""
+        return Chunk(
+            finish_reason=self.finish_reason or earlier.finish_reason,
+            usage=self.usage or earlier.usage,
+            response_model=self.response_model or earlier.response_model,
+            response_id=self.response_id or earlier.response_id,
+            request_id=self.request_id or earlier.request_id,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Response:

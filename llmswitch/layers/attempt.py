@@ -44,13 +44,7 @@ class _Progress:
             self.first_content = self.first_content if self.first_content is not None else now
             self.last_content = now
         self.alive = self.alive or bool(chunk.text or chunk.reasoning)
-        self.last = Chunk(
-            finish_reason=chunk.finish_reason or self.last.finish_reason,
-            usage=chunk.usage or self.last.usage,
-            response_model=chunk.response_model or self.last.response_model,
-            response_id=chunk.response_id or self.last.response_id,
-            request_id=chunk.request_id or self.last.request_id,
-        )
+        self.last = chunk.over(self.last)
 
     def timing(self) -> Timing:
         if self.first_content is None or self.last_content is None:

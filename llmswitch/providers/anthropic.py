@@ -30,13 +30,13 @@ from llmswitch.errors import (
 )
 from llmswitch.profiles import Settings
 from llmswitch.providers.anthropic_codec import MAX_TOKENS, decode, decode_event, encode, sampling
-from llmswitch.providers.base import IMAGES, PDF, Endpoint, Vendor
-from llmswitch.providers.chat import endpoint_url
-from llmswitch.providers.failures import Failure, Variables, translated
+from llmswitch.providers.base import IMAGES, PDF, Endpoint, Variables, Vendor, endpoint_url
 from llmswitch.types import Chunk, Parameters, Request, Response, Usage
 
 if TYPE_CHECKING:
     import anthropic
+
+    from llmswitch.providers.failures import Failure
 
 __all__ = ["VENDOR", "AnthropicProvider"]
 
@@ -126,6 +126,7 @@ def _read(error: Exception, request: Request, now: float) -> Failure:
     """What `error` means for `request`; `now` is epoch seconds."""
     import anthropic
 
+    from llmswitch.providers.failures import Failure
     from llmswitch.providers.http import retry_after
 
     if not isinstance(error, anthropic.APIStatusError):
@@ -241,6 +242,8 @@ class AnthropicProvider:
         await self._client.close()
 
     def _translated(self, request: Request) -> AbstractContextManager[None]:
+        from llmswitch.providers.failures import translated
+
         return translated(
             self._native_errors,
             lambda error: _read(error, request, self._wall()),

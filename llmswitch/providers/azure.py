@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from llmswitch.errors import AuthenticationError, ConfigError
 from llmswitch.profiles import Settings
-from llmswitch.providers.base import IMAGES, PDF, Endpoint, Provider, Vendor
-from llmswitch.providers.chat import ChatAdapter, endpoint_url, plain_client, seal
+from llmswitch.providers.base import IMAGES, PDF, Endpoint, Provider, Variables, Vendor, endpoint_url
+from llmswitch.providers.chat import ChatAdapter, plain_client, seal
 from llmswitch.providers.chat_codec import Dialect, encode
-from llmswitch.providers.chat_errors import Variables
 from llmswitch.types import Request
 
 if TYPE_CHECKING:

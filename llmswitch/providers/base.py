@@ -1,4 +1,4 @@
-"""What every vendor's file offers: a `Vendor` row, and adapters that are a `Provider`.
+"""What every vendor's file offers: a `Vendor` row, and adapters that are a `Provider`; and how its address is read.
 
 Importing a vendor's file imports no SDK; `Vendor.connect` does, once, when a request must really go out.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
 
+from llmswitch.errors import ConfigError
 from llmswitch.profiles import Settings
 from llmswitch.types import Chunk, Request, Response, Secret
 
-__all__ = ["IMAGES", "PDF", "Endpoint", "Provider", "Vendor"]
+__all__ = ["IMAGES", "PDF", "Endpoint", "Provider", "Variables", "Vendor", "endpoint_url"]
 
 IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 PDF = frozenset({"application/pdf"})
@@ -78,6 +80,14 @@ def _without_user(url: str) -> str:
     return f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
 
 
+class Variables(NamedTuple):
+    """What an error tells its reader to check: the names of an endpoint's variables."""
+
+    key: str
+    url: str
+    model: str
+
+
 class Vendor(NamedTuple):
     """One row: how a provider is called, configured and reached.
 
@@ -105,3 +115,14 @@ class Vendor(NamedTuple):
     def configured(self, settings: Settings) -> bool:
         """Whether a profile or the environment names what this provider needs."""
         return any(settings.find(name) for name in self.needs)
+
+
+def endpoint_url(settings: Settings, name: str, default: str | None = None) -> str:
+    """The base URL in variable `name`, or the default; ConfigError where neither is one that a path can follow."""
+    url = settings.url(name) or default
+    if url is None:
+        raise ConfigError(f"{name} is not set: give the server's address, such as http://127.0.0.1:8000/v1.")
+    parts = urlsplit(url)
+    if parts.query or parts.fragment or parts.scheme not in ("http", "https"):
+        raise ConfigError(f"{settings.where(name)} must be an http(s) address without '?' and '#'.")
+    return url

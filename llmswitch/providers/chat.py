@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from llmswitch.errors import ConfigError, ProviderError
-from llmswitch.profiles import Settings
 from llmswitch.providers.base import Endpoint
-from llmswitch.providers.chat_codec import Dialect, decode, decode_chunk
-from llmswitch.providers.chat_errors import native_errors, sent_request_id, translate
+from llmswitch.providers.chat_codec import Dialect, decode, decode_chunk, sent_request_id
 from llmswitch.types import Chunk, Request, Response
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-__all__ = ["ChatAdapter", "endpoint_url", "plain_client", "seal"]
+__all__ = ["ChatAdapter", "plain_client", "seal"]
 
 _PATH = "/chat/completions"
-
-
-def endpoint_url(settings: Settings, name: str, default: str | None = None) -> str:
-    """The base URL in variable `name`, or the default; ConfigError where neither is one that a path can follow."""
-    url = settings.url(name) or default
-    if url is None:
-        raise ConfigError(f"{name} is not set: give the server's address, such as http://127.0.0.1:8000/v1.")
-    parts = urlsplit(url)
-    if parts.query or parts.fragment or parts.scheme not in ("http", "https"):
-        raise ConfigError(f"{settings.where(name)} must be an http(s) address without '?' and '#'.")
-    return url
 
 
 def plain_client(endpoint: Endpoint, key: str | Callable[[], Awaitable[str]]) -> AsyncOpenAI:
@@ -87,50 +73,49 @@ class ChatAdapter:
         from openai import APIError
 
         body = self._encode(self._endpoint, replace(request, stream=False))
-        request_id = None
-        try:
+        with self._translated(request):
             reply = await self._client.post(_PATH, cast_to=httpx2.Response, body=body)
-            request_id = sent_request_id(reply.headers)
+        request_id = sent_request_id(reply.headers)
+        with self._translated(request, request_id):
             raw = reply.json()
             if isinstance(raw, dict) and raw.get("error"):  # OpenRouter: a failure under status 200
                 raise APIError("an error instead of an answer", reply.request, body=raw["error"])
             return decode(raw, provider=self._endpoint.provider, request_model=request.model, request_id=request_id)
-        except tuple(native_errors()) as error:
-            raise self._translated(error, request, request_id) from error
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """The answer as it comes; raises a ProviderError. Closing the iterator closes the connection."""
         from openai import AsyncStream
 
         body = self._encode(self._endpoint, replace(request, stream=True))
-        request_id = None
-        refused = False
-        try:
+        with self._translated(request):
             events = await self._client.post(
                 _PATH, cast_to=object, body=body, stream=True, stream_cls=AsyncStream[object]
             )
+        request_id = sent_request_id(events.response.headers)
+        refused = False
+        with self._translated(request, request_id):
             async with events:
-                request_id = sent_request_id(events.response.headers)
                 async for raw in events:
                     chunk = decode_chunk(raw, request_id=request_id)
                     if refused and chunk.finish_reason:  # a refusal ends with 'stop'
                         chunk = replace(chunk, finish_reason="content_filter")
                     refused = refused or chunk.finish_reason == "content_filter"
                     yield chunk
-        except tuple(native_errors()) as error:
-            raise self._translated(error, request, request_id) from error
 
     async def aclose(self) -> None:
         """Close every connection."""
         await self._client.close()
 
-    def _translated(self, error: Exception, request: Request, request_id: str | None) -> ProviderError:
-        return translate(
-            error,
+    def _translated(self, request: Request, request_id: str | None = None) -> AbstractContextManager[None]:
+        """`request_id` is that of an answer that came; one that refuses the call brings its own."""
+        from llmswitch.providers.chat_errors import native_errors, read
+        from llmswitch.providers.failures import translated
+
+        names = {theirs: ours for ours, theirs in self._dialect.names.items()}
+        return translated(
+            tuple(native_errors()),
+            lambda error: read(error, names=names, request_id=request_id, now=self._wall()),
             endpoint=self._endpoint,
-            request_model=request.model,
+            request=request,
             variables=self._dialect.variables,
-            names={theirs: ours for ours, theirs in self._dialect.names.items()},
-            request_id=request_id,
-            now=self._wall(),
         )

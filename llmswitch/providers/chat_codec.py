@@ -15,11 +15,10 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from llmswitch.providers.base import PDF, Endpoint
-from llmswitch.providers.chat_errors import UndecodableError, Variables
+from llmswitch.providers.base import PDF, Endpoint, Variables
 from llmswitch.types import Attachment, Chunk, FinishReason, Message, Request, Response, Usage
 
-__all__ = ["Dialect", "decode", "decode_chunk", "encode"]
+__all__ = ["Dialect", "UndecodableError", "decode", "decode_chunk", "encode", "sent_request_id"]
 
 #: the SDK's Literal (openai/types/chat/chat_completion.py), then what compatible servers add to it
 _FINISH_REASONS: Mapping[str, FinishReason] = {
@@ -39,6 +38,10 @@ _FINISH_REASONS: Mapping[str, FinishReason] = {
 _NOT_STRICT = frozenset({"allOf", "oneOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas"})
 
 
+class UndecodableError(Exception):
+    """The answer is not of the format; the text completes 'the answer cannot be read: …'."""
+
+
 class Dialect(NamedTuple):
     """What differs between servers of this one format.
 
@@ -49,6 +52,11 @@ class Dialect(NamedTuple):
     variables: Variables
     names: Mapping[str, str] = MappingProxyType({})
     stream_usage: bool = True
+
+
+def sent_request_id(headers: Mapping[str, str]) -> str | None:
+    """What the vendor calls this call: OpenAI's header, or Azure's."""
+    return headers.get("x-request-id") or headers.get("apim-request-id")
 
 
 def encode(dialect: Dialect, endpoint: Endpoint, request: Request) -> dict[str, Any]:

@@ -9,9 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 from llmswitch.errors import (
     AuthenticationError,
@@ -29,25 +27,13 @@ from llmswitch.errors import (
     ServerError,
     TruncatedError,
 )
-from llmswitch.providers.base import Endpoint
-from llmswitch.text import one_line
+from llmswitch.providers.chat_codec import UndecodableError, sent_request_id
+from llmswitch.providers.failures import Failure
 
 if TYPE_CHECKING:
     from openai import APIError
 
-__all__ = ["UndecodableError", "Variables", "native_errors", "sent_request_id", "translate"]
-
-
-class UndecodableError(Exception):
-    """The answer is not of the format; the text completes 'the answer cannot be read: …'."""
-
-
-class Variables(NamedTuple):
-    """What an error tells its reader to check: the names of an endpoint's variables."""
-
-    key: str
-    url: str
-    model: str
+__all__ = ["native_errors", "read"]
 
 
 #: `code`, `type` or Azure's `innererror.code` in an error's body, where it says more than the status
@@ -105,12 +91,6 @@ _EVENT_TYPES: Mapping[str, type[ProviderError]] = {
     "timeout": CallTimeoutError,
 }
 
-#: what to look at, by what went wrong
-_HINTS: Mapping[type[ProviderError], str] = {
-    AuthenticationError: " Check {key}.",
-    NotFoundError: " Check the model ({model}) and {url}.",
-}
-
 
 def native_errors() -> dict[type[Exception], type[ProviderError]]:
     """What a call can raise -> ours, the first match in order counts. Imports the SDK."""
@@ -146,47 +126,29 @@ def native_errors() -> dict[type[Exception], type[ProviderError]]:
     }
 
 
-def translate(
-    error: Exception,
-    *,
-    endpoint: Endpoint,
-    request_model: str,
-    variables: Variables,
-    names: Mapping[str, str],
-    request_id: str | None,
-    now: float,
-) -> ProviderError:
-    """The error to raise for a native one. `names` maps a vendor's parameter to ours, `now` is epoch seconds.
-
-    A vendor may echo the key in what it says: it is taken out of our text and of the native error's.
-    """
+def read(error: Exception, *, names: Mapping[str, str], request_id: str | None, now: float) -> Failure:
+    """What `error` means. `names` maps a vendor's parameter to ours, `now` is epoch seconds."""
     import openai
 
     from llmswitch.providers.http import retry_after
 
-    kind, wait, status, parameter = _by_type(error), None, None, None
+    kind, status, parameter, wait = _by_type(error), None, None, None
     if isinstance(error, openai.APIError):
         status = _status(error)
         kind = _by_body(error, status) or kind
         parameter = names.get(error.param, error.param) if kind is BadRequestError and error.param else None
-        error.args = tuple(_without_secrets(str(arg), endpoint) for arg in error.args)
     if isinstance(error, openai.APIStatusError):
         request_id = sent_request_id(error.response.headers)
         wait = retry_after(error.response.headers, now)
-    return kind(
-        _message(error, kind, status, endpoint, variables),
-        provider=endpoint.provider,
-        request_model=request_model,
+    return Failure(
+        kind,
+        said=_said(error),
+        flaw=str(error.__cause__ or error) if kind is MalformedError and not isinstance(error, ValueError) else None,
         status=status,
         request_id=request_id,
         retry_after_s=wait,
         parameter=parameter,
     )
-
-
-def sent_request_id(headers: Mapping[str, str]) -> str | None:
-    """What the vendor calls this call: OpenAI's header, or Azure's."""
-    return headers.get("x-request-id") or headers.get("apim-request-id")
 
 
 def _by_type(error: BaseException) -> type[ProviderError]:
@@ -218,44 +180,15 @@ def _by_body(error: APIError, status: int | None) -> type[ProviderError] | None:
     return next((_EVENT_TYPES[word] for word in words if isinstance(word, str) and word in _EVENT_TYPES), None)
 
 
-def _message(
-    error: Exception, kind: type[ProviderError], status: int | None, endpoint: Endpoint, variables: Variables
-) -> str:
+def _said(error: Exception) -> str | None:
+    """The vendor's own words: from its JSON, or plain text; empty where it used none, None where it did not answer."""
     import openai
 
-    who = endpoint.provider
-    host = urlsplit(endpoint.base_url).netloc.rpartition("@")[2]
-    hint = _HINTS.get(kind, "").format(key=variables.key, model=variables.model, url=variables.url)
-    if kind is MalformedError:
-        reason = "it is not JSON" if isinstance(error, ValueError) else str(error.__cause__ or error)
-        text = f"{who} sent an answer that cannot be read: {reason}. Check that {variables.url} leads to its API"
-    elif status is not None and status // 100 == 3:
-        text = f"{who} at {host} answered {status}, a redirect, which is not followed. Set {variables.url} to its goal"
-    elif isinstance(error, openai.APIError) and not isinstance(error, openai.APIConnectionError):
-        number = f" (HTTP {status})" if status else ""
-        text = f"{who}: {_said(error, status)}{number}"
-    elif kind is CallTimeoutError:
-        text = f"{who} at {host} took no connection within {endpoint.connect_timeout_s:g} s (LLM_CONNECT_TIMEOUT)"
-    else:
-        text = f"{who}: the connection to {host} failed: {error.__cause__ or error}. Check {variables.url}"
-    plain = _without_secrets(one_line(text, 100_000), endpoint)
-    return one_line(plain, 500).rstrip(".") + f".{hint}"
-
-
-def _said(error: APIError, status: int | None) -> str:
-    """The vendor's own words: from its JSON, or plain text; a page of HTML says nothing that the status does not."""
+    if not isinstance(error, openai.APIError) or isinstance(error, openai.APIConnectionError):
+        return None
     said = error.body
     if isinstance(said, dict):
         said = said.get("message") or said.get("detail") or said
-    if isinstance(said, str) and said.strip() and not said.lstrip().startswith("<"):
-        return said.strip().rstrip(".")
     if isinstance(said, dict | list):
         return json.dumps(said, ensure_ascii=False, default=str)
-    return next((known.phrase for known in HTTPStatus if known == status), "it failed and did not say why")
-
-
-def _without_secrets(text: str, endpoint: Endpoint) -> str:
-    for secret in (endpoint.api_key, endpoint.token):
-        if secret is not None and secret.reveal():
-            text = text.replace(secret.reveal(), "***")
-    return text
+    return said if isinstance(said, str) else ""

@@ -12,10 +12,9 @@ from functools import partial
 
 from llmswitch.errors import ConfigError
 from llmswitch.profiles import Settings
-from llmswitch.providers.base import IMAGES, PDF, Endpoint, Provider, Vendor
-from llmswitch.providers.chat import ChatAdapter, endpoint_url, plain_client
+from llmswitch.providers.base import IMAGES, PDF, Endpoint, Provider, Variables, Vendor, endpoint_url
+from llmswitch.providers.chat import ChatAdapter, plain_client
 from llmswitch.providers.chat_codec import Dialect, encode
-from llmswitch.providers.chat_errors import Variables
 
 __all__ = ["endpoint_names", "endpoint_vendor"]
 

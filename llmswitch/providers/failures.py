@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
+from json import JSONDecodeError
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from llmswitch.errors import (
@@ -16,32 +17,24 @@ from llmswitch.errors import (
     PermissionDeniedError,
     ProviderError,
 )
-from llmswitch.providers.base import Endpoint
+from llmswitch.providers.base import Endpoint, Variables
 from llmswitch.text import one_line
 from llmswitch.types import Request
 
-__all__ = ["Failure", "Variables", "translated", "without_secrets"]
+__all__ = ["Failure", "translated"]
 
 
-@dataclass(frozen=True, slots=True)
-class Variables:
-    """What an error tells its reader to check: the names of an endpoint's variables."""
-
-    key: str
-    url: str
-    model: str
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """A native error as its vendor's tables read it.
 
-    `said` is the vendor's own words, None where it did not answer. `secrets` are texts beyond the endpoint's own
-    that the request carried and that nothing may show.
+    `said` is the vendor's own words, None where it did not answer; `flaw` is why its answer cannot be read, where
+    more is known than that. `secrets` are texts beyond the endpoint's own that the request carried and that nothing
+    may show.
     """
 
     kind: type[ProviderError]
     said: str | None = None
+    flaw: str | None = None
     status: int | None = None
     request_id: str | None = None
     retry_after_s: float | None = None
@@ -76,9 +69,11 @@ def translated(
     except native as error:
         failure = read(error)
         secrets = (*failure.secrets, *(s.reveal() for s in (endpoint.api_key, endpoint.token) if s is not None))
-        error.args = tuple(without_secrets(str(arg), secrets) for arg in error.args)
-        # masked before it is cut: half a key is not recognised
-        text = one_line(without_secrets(_text(failure, error, endpoint, variables), secrets)).rstrip(".")
+        error.args = tuple(_without_secrets(str(arg), secrets) for arg in error.args)
+        text = _text(failure, error, endpoint, variables)
+        # cleaned before it is masked, and masked before it is cut: a key with an escape sequence in it, and half a
+        # key, are not recognised
+        text = one_line(_without_secrets(one_line(text, len(text)), secrets)).rstrip(".")
         hint = _HINTS.get(failure.kind, "").format(key=variables.key, url=variables.url, model=variables.model)
         raise failure.kind(
             f"{text}.{hint}",
@@ -91,8 +86,7 @@ def translated(
         ) from error
 
 
-def without_secrets(text: str, secrets: tuple[str, ...]) -> str:
-    """`text` with `***` for each of `secrets`."""
+def _without_secrets(text: str, secrets: tuple[str, ...]) -> str:
     for secret in secrets:
         text = text.replace(secret, "***") if secret else text
     return text
@@ -103,15 +97,21 @@ def _text(failure: Failure, error: Exception, endpoint: Endpoint, variables: Var
     host = urlsplit(endpoint.base_url).netloc.rpartition("@")[2]
     if status is not None and 300 <= status < 400:
         return f"{who} at {host} answered {status}, a redirect, which is not followed. Set {variables.url} to its goal"
+    if failure.kind is MalformedError:
+        flaw = failure.flaw or _flaw(error)
+        return f"{who} at {host} sent an answer that cannot be read: {flaw}. Check that {variables.url} leads there"
     if failure.said is not None:
         said = failure.said.strip()
         if not said or said.startswith("<"):  # a page of HTML says nothing that the status does not
             said = next((known.phrase for known in HTTPStatus if known == status), "it failed and did not say why")
         return f"{who}: {said.rstrip('.')}" + (f" (HTTP {status})" if status else "")
-    if failure.kind is MalformedError:
-        return f"{who} at {host} sent an answer that is not of its API's format. Check that {variables.url} leads there"
     if failure.kind is CallTimeoutError:
         return f"{who} at {host} took no connection within {endpoint.connect_timeout_s:g} s (LLM_CONNECT_TIMEOUT)"
     cause = error.__cause__ or error
     reason = str(cause) or type(cause).__name__
     return f"{who}: the connection to {host} failed: {reason}. Check {variables.url}"
+
+
+def _flaw(error: Exception) -> str:
+    no_json = any(isinstance(e, JSONDecodeError | UnicodeDecodeError) for e in (error, error.__cause__))
+    return "it is not JSON" if no_json else "it is not of its API's format"

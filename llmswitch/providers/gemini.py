@@ -13,11 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmswitch.errors import ConfigError
 from llmswitch.profiles import Settings
-from llmswitch.providers.base import IMAGES, PDF, Endpoint, Vendor
-from llmswitch.providers.chat import endpoint_url
-from llmswitch.providers.failures import Variables, translated
+from llmswitch.providers.base import IMAGES, PDF, Endpoint, Variables, Vendor, endpoint_url
 from llmswitch.providers.gemini_codec import decode, decode_chunk, encode, preview
-from llmswitch.providers.gemini_errors import native_errors, read
 from llmswitch.types import Chunk, Request, Response
 
 if TYPE_CHECKING:
@@ -117,6 +114,7 @@ class GeminiProvider:
     """One endpoint's adapter. It translates and no more: every call is one HTTP request."""
 
     def __init__(self, endpoint: Endpoint, *, wall: Callable[[], float] = time.time) -> None:
+        from llmswitch.providers.gemini_errors import native_errors
         from llmswitch.providers.http import http_client
 
         self._endpoint = endpoint
@@ -164,6 +162,9 @@ class GeminiProvider:
         await self._http.aclose()
 
     def _translated(self, request: Request) -> AbstractContextManager[None]:
+        from llmswitch.providers.failures import translated
+        from llmswitch.providers.gemini_errors import read
+
         return translated(
             self._native_errors,
             lambda error: read(error, request, self._wall()),

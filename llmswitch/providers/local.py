@@ -19,10 +19,9 @@ from typing import Any
 
 from llmswitch.errors import ConfigError, TruncatedError
 from llmswitch.profiles import Settings
-from llmswitch.providers.base import Endpoint, Provider, Vendor
+from llmswitch.providers.base import Endpoint, Provider, Variables, Vendor
 from llmswitch.providers.chat import ChatAdapter, plain_client
 from llmswitch.providers.chat_codec import Dialect, encode
-from llmswitch.providers.chat_errors import Variables
 from llmswitch.types import Chunk, Request, Response, Secret, Usage
 from llmswitch.weights import DEFAULT_MODEL, MODELS, find_weights
 
@@ -89,12 +88,7 @@ class _Local:
         text, last = "", Chunk()
         async for chunk in self.stream(request):
             text += chunk.text
-            last = Chunk(
-                finish_reason=chunk.finish_reason or last.finish_reason,
-                usage=chunk.usage or last.usage,
-                response_model=chunk.response_model or last.response_model,
-                response_id=chunk.response_id or last.response_id,
-            )
+            last = chunk.over(last)
         if last.finish_reason is None:
             raise TruncatedError("the embedded server stopped before its answer was whole.", provider="local")
         return Response(
@@ -105,6 +99,7 @@ class _Local:
             usage=last.usage or Usage(),
             response_model=last.response_model,
             response_id=last.response_id,
+            request_id=last.request_id,
         )
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:

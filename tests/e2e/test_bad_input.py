@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -188,18 +187,16 @@ def test_a_server_that_is_not_there_is_a_connection_error(command: Command) -> N
 
 @pytest.mark.parametrize("streamed", [True, False])
 def test_ask_never_hangs(command: Command, streamed: bool) -> None:
+    # the server never ends its answer: without a deadline of ours the command would be killed after 60 s
     released = threading.Event()
     with Recorder(Answer(events=[], hold=released)) as server:
         env = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": f"{server.url}/v1"}
         flags = [] if streamed else ["--no-stream"]
-        started = time.monotonic()
         done = command("ask", "-p", "openai", "--timeout", "1.5", "--json", *flags, "hi", env=env)
-        took = time.monotonic() - started
         released.set()
     assert done.code == 1
     assert done.document["error"]["kind"] == "timeout"
     assert "--timeout" in done.err or "1.5 s" in done.err
-    assert took < 15
 
 
 def test_silence_in_mid_answer_ends_it(command: Command, mocked: Mocked) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from llmswitch.errors import ProviderError
 from llmswitch.profiles import Settings, load_settings
 from llmswitch.providers.base import Vendor
 from llmswitch.types import Chunk, Message, Parameters, Request, Response
@@ -60,3 +63,17 @@ def chunks(
 def text_of(pieces: list[Chunk]) -> str:
     """The visible answer."""
     return "".join(piece.text for piece in pieces)
+
+
+def failed(asked: Callable[..., object], vendor: Vendor, environ: Mapping[str, str], *question: Any) -> ProviderError:
+    """What `ask` or `chunks` raises."""
+    with pytest.raises(ProviderError) as caught:
+        asked(vendor, environ, *question)
+    return caught.value
+
+
+def below(root: type[Exception]) -> Iterator[type[Exception]]:
+    """`root` and everything derived from it."""
+    yield root
+    for child in root.__subclasses__():
+        yield from below(child)

@@ -6,6 +6,8 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from llmock.simulation import MockResponseSettings
+from llmock.testing import LLMockServer
 
 
 @pytest.fixture
@@ -23,3 +25,16 @@ def full_listener() -> Iterator[str]:
         finally:
             for filler in fillers:
                 filler.close()
+
+
+@pytest.fixture(scope="session")
+def _running_mock() -> Iterator[LLMockServer]:
+    with LLMockServer(responses=MockResponseSettings(response_style="static")) as running:
+        yield running
+
+
+@pytest.fixture
+def mock(_running_mock: LLMockServer) -> Iterator[LLMockServer]:
+    """llmock, with nothing of an earlier test in it."""
+    yield _running_mock
+    _running_mock.state.reset()

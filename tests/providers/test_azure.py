@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,17 +22,10 @@ TOKEN = "eyJ0-test-token"
 DATED = "2024-10-21"
 
 
-@pytest.fixture(scope="module")
-def mock() -> Iterator[LLMockServer]:
-    with LLMockServer() as running:
-        yield running
-
-
 @pytest.fixture
 def azure(mock: LLMockServer) -> Iterator[AzureShim]:
     with AzureShim(mock.url) as shim:
         yield shim
-    mock.state.reset()
 
 
 def environ_of(url: str, **more: str) -> dict[str, str]:
@@ -84,7 +78,8 @@ def test_a_value_that_cannot_be_used_is_named(change: dict[str, str], named: str
         VENDOR.configure(settings_of(environ_of("https://r.openai.azure.com", **change)))
 
 
-def test_without_any_credential_all_ways_are_named() -> None:
+def test_without_any_credential_all_ways_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "azure", None)  # how Python says that a package is not there
     with pytest.raises(ConfigError) as caught:
         VENDOR.configure(settings_of(environ_of("https://r.openai.azure.com", AZURE_OPENAI_API_KEY="")))
     for word in ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_AD_TOKEN", "llmswitch[azure]"):

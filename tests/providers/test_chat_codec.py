@@ -11,9 +11,8 @@ import pytest
 from openai.types.chat.chat_completion import Choice
 from openai.types.chat.chat_completion_chunk import Choice as ChunkChoice
 
-from llmswitch.providers.base import Endpoint
-from llmswitch.providers.chat_codec import _FINISH_REASONS, Dialect, decode, decode_chunk, encode
-from llmswitch.providers.chat_errors import UndecodableError, Variables
+from llmswitch.providers.base import Endpoint, Variables
+from llmswitch.providers.chat_codec import _FINISH_REASONS, Dialect, UndecodableError, decode, decode_chunk, encode
 from llmswitch.types import Attachment, Chunk, FinishReason, Message, Request, Response, Usage
 from tests.providers.asking import question
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 from llmock.scenarios import Reply
@@ -25,12 +24,6 @@ def vendor(name: str, environ: dict[str, str]) -> Vendor:
     found = endpoint_vendor(name, settings_of(environ))
     assert found is not None
     return found
-
-
-@pytest.fixture(scope="module")
-def mock() -> Iterator[LLMockServer]:
-    with LLMockServer() as running:
-        yield running
 
 
 def test_finding_a_row_and_configuring_it_imports_no_sdk() -> None:
@@ -184,7 +177,6 @@ def test_mistral_is_sent_only_the_fields_that_it_knows() -> None:
 )
 @pytest.mark.parametrize("stream", [True, False])
 def test_llmocks_servers_answer(mock: LLMockServer, name: str, path: str, stream: bool) -> None:
-    mock.state.reset()
     mock.state.scenarios.add(Reply(text="It is Paris."))
     prefix = name.upper()
     environ = {f"{prefix}_BASE_URL": mock.url + path, f"{prefix}_API_KEY": KEY}

@@ -150,6 +150,7 @@ class Recorder(Loopback):
         for event in answer.events:
             out.chunk(sse(event))
         while answer.hold is not None and not answer.hold.wait(0.01):
-            out.chunk(b": still here\n\n")  # a write is how the client's leaving is noticed
+            # a write is how the client's leaving is noticed; Google's SDK takes a comment for a broken event
+            out.chunk(b"\n")
         if not answer.cut:
             out.chunk(b"")

@@ -97,12 +97,10 @@ class _Commands(MutableMapping[str, Any]):
         return len(_COMMANDS)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> int:  # noqa: PLR0911  # one for each way to end
     """Run one command; returns the exit code of the contract. Nothing but a bug ends in a traceback."""
     argv = sys.argv[1:] if arguments is None else arguments
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+    _open_streams()
     group = cast(TyperGroup, typer.main.get_command(app))
     group.commands = _Commands()
     try:
@@ -117,14 +115,52 @@ def main(arguments: list[str] | None = None) -> int:
         return _pipe_closed()
     except (KeyboardInterrupt, typer.Abort):
         return _INTERRUPTED
+    except SystemExit as error:  # rich's way to say that the reader of a help text left
+        return _pipe_closed() if isinstance(error.__context__, BrokenPipeError) else _code(error)
     except OSError as error:
         named = f"{error.filename}: " if error.filename else ""
         return _fail(ConfigError(f"{named}{error.strerror or error}."), argv)
+    except Exception as error:  # a bug: told as one, in one line
+        return _bug(error, argv)
+
+
+def _open_streams() -> None:
+    """A closed stdout or stderr is one that nobody reads; what a stream cannot encode is replaced."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for as long as the process lives
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def _code(error: SystemExit) -> int:
+    return error.code if isinstance(error.code, int) else 1
+
+
+def _bug(error: Exception, argv: list[str]) -> int:
+    """One line with the place; the whole traceback with --verbose."""
+    import traceback
+
+    if "-v" in argv or "--verbose" in argv:
+        _complain(traceback.format_exc())
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{os.path.basename(frame.filename)}:{frame.lineno}"
+    told = LLMSwitchError(f"a bug of llmswitch: {type(error).__name__} at {place}: {error}. --verbose shows more.")
+    _fail(told, argv)
+    return 1
+
+
+def _complain(text: str) -> None:
+    from llmswitch.cli.shell import complain
+
+    complain(sys.stderr, text)
 
 
 def _usage(error: typer.TyperException, argv: list[str]) -> int:
     if type(error).__name__ == "NoArgsIsHelpError":
-        sys.stderr.write(error.format_message() + "\n")
+        _complain(error.format_message() + "\n")
         return error.exit_code
     command = getattr(getattr(error, "ctx", None), "command_path", "llmswitch")
     return _fail(ConfigError(f"{error.format_message().rstrip('.')}. Try '{command} --help'."), argv)
@@ -132,21 +168,26 @@ def _usage(error: typer.TyperException, argv: list[str]) -> int:
 
 def _fail(error: LLMSwitchError, argv: list[str]) -> int:
     """One line on stderr; with --json the error document on stdout."""
-    from llmswitch.cli.shell import as_json
+    from llmswitch.cli.shell import as_json, leave
     from llmswitch.text import one_line
 
     try:
         sys.stdout.flush()
-        sys.stderr.write(f"llmswitch: error: {one_line(error.message, 2000)}\n")
+        _complain(f"llmswitch: error: {one_line(error.message, 2000)}\n")
         if "--json" in argv[: argv.index("--") if "--" in argv else None]:
             sys.stdout.write(as_json(error.as_dict()) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         return _pipe_closed()
+    except OSError as full:
+        _complain(f"llmswitch: error: cannot write to stdout: {full.strerror}\n")
+        leave(sys.stdout)
     return error.exit_code
 
 
 def _pipe_closed() -> int:
-    """The reader went away: end quietly, and let the interpreter's last flush go nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """The reader went away: end quietly."""
+    from llmswitch.cli.shell import leave
+
+    leave(sys.stdout)
     return _PIPE_CLOSED

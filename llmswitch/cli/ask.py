@@ -13,9 +13,9 @@ from llmswitch.cli.inputs import Inputs, read_bounded
 from llmswitch.cli.keys import warn_about_keys
 from llmswitch.cli.options import Json, Profile, Quiet, Timeout, TrustProfile, Verbose
 from llmswitch.cli.output import OutputFile, printer
-from llmswitch.cli.shell import Shell, as_json
+from llmswitch.cli.shell import Shell
 from llmswitch.conversations import Conversation, Conversations, new_conversation_id
-from llmswitch.errors import ConfigError
+from llmswitch.errors import ConfigError, StorageError
 from llmswitch.reports.answer import preview_document, response_document, summary
 from llmswitch.runs.ask import Services, find_cached, remember
 from llmswitch.runs.call import Call, Question, choose_target, settle
@@ -135,7 +135,9 @@ def _run(shell: Shell, settings: Settings, asked: _Asked) -> None:
 
         shell.json(preview_document(preview(call, services, settings)))
         return
-    output = OutputFile(Path(asked.output)) if asked.output else None
+    if asked.output == "":
+        raise ConfigError("--output names no file.")
+    output = OutputFile(Path(asked.output)) if asked.output not in (None, "-") else None
     try:
         response = _answer(shell, call, services, asked, output)
         remember(call, services, response)
@@ -143,6 +145,8 @@ def _run(shell: Shell, settings: Settings, asked: _Asked) -> None:
     finally:
         if output is not None:
             output.discard()
+    if response.finish_reason in _FAILED:
+        raise typer.Exit(1)
 
 
 def _call(shell: Shell, settings: Settings, services: Services, asked: _Asked) -> Call:
@@ -167,7 +171,9 @@ def _call(shell: Shell, settings: Settings, services: Services, asked: _Asked) -
     if told:
         shell.note(told)
     call = settle(settings, target, question)
-    shell.detail(f"asking {call.endpoint.provider}, model {call.request.model}, at {call.endpoint.base_url}")
+    shell.detail(
+        f"asking {call.endpoint.provider}, model {call.request.model}, at {call.endpoint.identity()['base_url']}"
+    )
     conversation_id = before.id if before else new_conversation_id(shell.wall(), secrets.randbits(20))
     return call._replace(conversation_id=conversation_id if services.conversations else None)
 
@@ -200,12 +206,18 @@ def _schema(name: str | None) -> dict[str, Any] | None:
         return None
     from llmswitch.layers.schema import check_schema
 
+    if not name:
+        raise ConfigError("--schema names no file.")
     data = read_bounded(Path(name), 1_000_000)
     try:
-        schema = json.loads(data)
-    except ValueError as error:
+        schema = json.loads(data, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"--schema {name} is not JSON: {error}.") from error
     return dict(check_schema(schema, f"--schema {name}"))
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def _answer(shell: Shell, call: Call, services: Services, asked: _Asked, output: OutputFile | None) -> Response:
@@ -221,23 +233,40 @@ def _answer(shell: Shell, call: Call, services: Services, asked: _Asked, output:
         shower.write(response.text)
         shower.close()
     if not shown:
-        text = as_json(response_document(response, call.profile)) if asked.as_json else sanitize(response.text)
+        text = shell.as_json(response_document(response, call.profile)) if asked.as_json else sanitize(response.text)
         text = text if text.endswith("\n") else text + "\n"
-        if output is not None:
-            output.write(text)
+        if output is None:
+            _print(shell, text)
         else:
-            shell.stdout.write(text)
-            shell.stdout.flush()
+            _write(shell, output, text)
     return response
+
+
+def _write(shell: Shell, output: OutputFile, text: str) -> None:
+    """Into the file; an answer that is paid for and does not fit there goes to stdout before the error."""
+    try:
+        output.write(text)
+    except StorageError:
+        _print(shell, text)
+        raise
+
+
+def _print(shell: Shell, text: str) -> None:
+    shell.stdout.write(text)
+    shell.stdout.flush()
 
 
 def _tell(shell: Shell, response: Response) -> None:
     """The line after the answer, and a warning where the answer is not what it seems."""
     if response.finish_reason != "stop":
         shell.warn(_FINISHES[response.finish_reason])
+    elif not response.text.strip():
+        shell.warn("the answer is empty.")
     shell.note(summary(response))
 
 
+#: answers that no script should take for one
+_FAILED = ("error", "tool_call")
 _FINISHES = {
     "length": "the answer was cut at the token limit: --max-tokens raises it.",
     "content_filter": "the vendor's safety filter cut this answer, or it is a refusal.",

@@ -75,6 +75,8 @@ class Inputs:
     def prompt(self, argument: str | None, file: str | None) -> str:
         """Piped stdin, prompt file and argument, joined by a blank line; ConfigError where that is nothing."""
         parts = []
+        if file == "":
+            raise ConfigError("--file names no file.")
         if argument == "-":
             parts.append(self._required("standard input", self._stdin("the prompt")))
         elif file != "-" and self._piped():
@@ -97,11 +99,13 @@ class Inputs:
         """Images and PDFs by their content, and the text of text files to go before the prompt."""
         found, texts = [], []
         for name in names:
+            if not name:
+                raise ConfigError("--attachment names no file.")
             if name == "-":
                 data = self._stdin_bytes("--attachment", _LARGEST_ATTACHMENT)
             else:
                 data = read_bounded(Path(name), _LARGEST_ATTACHMENT)
-            label = "standard input" if name == "-" else Path(name).name
+            label = "standard input" if name == "-" else _UNPRINTABLE.sub("\ufffd", Path(name).name)
             if not data:
                 raise ConfigError(f"the attachment {label} is empty.")
             kind = _media_type(data)

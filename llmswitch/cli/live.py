@@ -17,7 +17,8 @@ __all__ = ["ask_live"]
 
 def ask_live(shell: Shell, call: Call, services: Services, *, shown: bool) -> Response:
     """Ask for real; with `shown`, every piece is printed as it comes, and what came stays when the call fails."""
-    return asyncio.run(_ask(shell, call, services, shown=shown))
+    with shell.holding_notes():
+        return asyncio.run(_ask(shell, call, services, shown=shown))
 
 
 async def _ask(shell: Shell, call: Call, services: Services, *, shown: bool) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -17,7 +18,7 @@ from llmswitch.text import Sanitizer
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["MarkdownPrinter", "OutputFile", "Printer", "RawPrinter", "finished_blocks", "printer"]
+__all__ = ["Blocks", "MarkdownPrinter", "OutputFile", "Printer", "RawPrinter", "printer"]
 
 
 def printer(shell: Shell) -> Printer:
@@ -62,27 +63,67 @@ class RawPrinter:
             self._ends_line = text.endswith("\n")
 
 
-_FENCE = re.compile(r"^ {0,3}(```+|~~~+)", re.MULTILINE)
+_FENCE = re.compile(r" {0,3}(```+|~~~+)")
 _CONTINUES = re.compile(r"[ \t]|(?:[-*+]|\d{1,9}[.)])[ \t]")
 
 
-def finished_blocks(text: str) -> int:
-    """How much of `text`, in characters, is whole Markdown blocks that what follows cannot change.
+class Blocks:
+    """Markdown as it comes, cut into what is finished and what may still change; every line is looked at once.
 
     A block ends at a blank line outside a code fence, unless the next line is indented or goes on with a list.
     """
-    done, position, fence = 0, 0, ""
-    for line in text.splitlines(keepends=True):
-        blank_before = text[max(0, position - 2) : position] == "\n\n"
-        if blank_before and not fence and line.strip() and not _CONTINUES.match(line):
-            done = position
-        mark = _FENCE.match(line)
-        if mark and not fence:
-            fence = mark.group(1)
-        elif mark and mark.group(1).startswith(fence):
-            fence = ""
-        position += len(line)
-    return done
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        #: the fence each line stands in, with the rest of its opening line; empty outside of one
+        self._fences: list[str] = []
+        self._open = ""
+        self._fence = ""
+
+    def feed(self, text: str) -> str:
+        """Take a piece; returns the blocks that it finished."""
+        *whole, self._open = (self._open + text).split("\n")
+        done = 0
+        for line in whole:
+            self._take(line)
+            if self._starts_block(len(self._lines) - 1):
+                done = len(self._lines) - 1
+        finished = "\n".join(self._lines[:done])
+        del self._lines[:done], self._fences[:done]
+        return finished
+
+    def _take(self, line: str) -> None:
+        mark, opening = _FENCE.match(line), _FENCE.match(self._fence)
+        self._lines.append(line)
+        self._fences.append(self._fence)
+        if mark and opening is None:
+            self._fence = line
+        elif mark and opening and mark[1].startswith(opening[1]) and not line[mark.end() :].strip():
+            self._fence = ""
+
+    def _starts_block(self, index: int) -> bool:
+        line = self._lines[index]
+        if index < 1 or self._fences[index] or not line.strip() or _CONTINUES.match(line):
+            return False
+        return not self._lines[index - 1].strip()
+
+    def rest(self) -> str:
+        """Everything that is not finished."""
+        return "\n".join([*self._lines, self._open])
+
+    def tail(self, width: int, height: int) -> str:
+        """The end of the rest, as much as a screen shows, its code fence opened again where it was cut off."""
+        rows, first = 1 + len(self._open) // width, len(self._lines)
+        while first > 0 and rows + 1 + len(self._lines[first - 1]) // width <= height:
+            first -= 1
+            rows += 1 + len(self._lines[first]) // width
+        shown = [*self._lines[first:], self._open[-width * height :]]
+        fence = self._fences[first] if first < len(self._fences) else self._fence
+        return "\n".join([fence, *shown] if fence else shown)
+
+
+#: characters; a longer block is shown as it is, since drawing it would take longer than asking did
+_LARGEST_BLOCK = 100_000
 
 
 class MarkdownPrinter:
@@ -95,36 +136,43 @@ class MarkdownPrinter:
 
         self._markdown = Markdown
         self._console = Console(file=stream)
-        self._live = Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="ellipsis")
+        self._live = Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop")
         self._sanitizer = Sanitizer()
-        self._pending = ""
+        self._blocks = Blocks()
         self._drawn_at = 0.0
 
     def write(self, text: str) -> None:
         """Take a piece; draw when it is time."""
-        self._pending += self._sanitizer.feed(text)
+        finished = self._blocks.feed(self._sanitizer.feed(text))
         if not self._live.is_started:
             self._live.start()
-        done = finished_blocks(self._pending) if "\n" in text else 0
-        if done:
-            self._console.print(self._rendered(self._pending[:done]))
+        if finished.strip():
+            self._console.print(self._rendered(finished))
             self._console.print()
-            self._pending = self._pending[done:]
         now = time.monotonic()
-        if done or now - self._drawn_at > 0.1:
-            # only the end fits on a screen: drawing a long block whole each time would cost more and more
-            self._live.update(self._rendered(self._pending[-8000:]), refresh=True)
-            self._drawn_at = now
+        if finished or now - self._drawn_at > 0.1:
+            from rich.console import Group
+            from rich.text import Text
+
+            # only the end fits on a screen; the empty line keeps a ^C, which the terminal echoes, from wrapping
+            shown = self._blocks.tail(self._console.width, max(1, self._console.height - 6))
+            self._live.update(Group(self._rendered(shown), Text("")), refresh=True)
+            self._drawn_at = time.monotonic()
 
     def close(self) -> None:
         """Draw the last block for good."""
-        self._pending += self._sanitizer.close()
+        finished = self._blocks.feed(self._sanitizer.close())
+        rest = f"{finished}\n\n{self._blocks.rest()}" if finished else self._blocks.rest()
         if self._live.is_started:
             self._live.stop()
-        if self._pending.strip():
-            self._console.print(self._rendered(self._pending))
+        if rest.strip():
+            self._console.print(self._rendered(rest))
 
     def _rendered(self, text: str) -> RenderableType:
+        if len(text) > _LARGEST_BLOCK:
+            from rich.text import Text
+
+            return Text(text)
         # hyperlinks off: a link whose text says one address and which leads to another is shown as both
         return self._markdown(text, hyperlinks=False)
 
@@ -133,29 +181,30 @@ class OutputFile:
     """`-o FILE`: proved writable before anything is sent, replaced in one step when all is there."""
 
     def __init__(self, path: Path) -> None:
-        path = path.resolve()
-        self._path = path
-        self._direct = path.exists() and not path.is_file()
+        self._direct: int | None = None
         try:
-            if self._direct:
-                with open(path, "a"):
-                    pass
-            else:
-                if path.exists() and not os.access(path, os.W_OK):
-                    raise PermissionError(13, "Permission denied")
-                descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-                os.close(descriptor)
-                self._temporary = Path(name)
-                if path.exists():
-                    shutil.copymode(path, self._temporary)
-        except OSError as error:
-            raise StorageError(f"cannot write {path}: {error.strerror}.") from error
+            self._path = path if path.exists() and not path.is_file() else path.resolve()
+            if self._path.exists() and not self._path.is_file():
+                # without O_NONBLOCK a pipe that nobody reads would be waited for without end
+                self._direct = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
+                os.set_blocking(self._direct, True)
+                return
+            if self._path.exists() and not os.access(self._path, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=".llmswitch-")
+            os.close(descriptor)
+            self._temporary = Path(name)
+            if self._path.exists():
+                shutil.copymode(self._path, self._temporary)
+        except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
+            raise StorageError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}.") from error
 
     def write(self, text: str) -> None:
         """Put `text` in place; StorageError where the disk will not take it, the old file left as it was."""
         try:
-            if self._direct:
-                self._path.write_text(text, encoding="utf-8", errors="replace")
+            if self._direct is not None:
+                with open(self._direct, "w", encoding="utf-8", errors="replace", closefd=False) as stream:
+                    stream.write(text)
                 return
             with open(self._temporary, "w", encoding="utf-8", errors="replace") as stream:
                 stream.write(text)
@@ -167,5 +216,7 @@ class OutputFile:
 
     def discard(self) -> None:
         """Remove what was not put in place; harmless where it was."""
-        if not self._direct:
+        if self._direct is not None:
+            os.close(self._direct)
+        else:
             self._temporary.unlink(missing_ok=True)

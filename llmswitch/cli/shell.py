@@ -10,26 +10,42 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from llmswitch.errors import ConfigError
 from llmswitch.profiles import Settings, load_settings
 from llmswitch.text import one_line, sanitize
 
 if TYPE_CHECKING:
     from llmswitch.reports.rows import Table
 
-__all__ = ["Shell", "as_json"]
+__all__ = ["Shell", "as_json", "complain", "leave"]
 
 _C1 = re.compile(r"[\x7f-\x9f\ud800-\udfff]")
 
 
-def as_json(document: Any) -> str:
+def as_json(document: Any, *, ascii_only: bool = False) -> str:
     """`document` as indented JSON with nothing in it that a terminal would obey."""
-    text = json.dumps(document, ensure_ascii=False, indent=1, default=str)
+    text = json.dumps(document, ensure_ascii=ascii_only, indent=1, default=str)
     return _C1.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+
+
+def complain(stream: TextIO, text: str) -> None:
+    """Write to stderr. One that is full, or left by its reader, costs no answer and changes no exit code."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError:
+        leave(stream)
+
+
+def leave(stream: TextIO) -> None:
+    """Let the interpreter's last flush of `stream` go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @dataclass(slots=True)
@@ -46,11 +62,17 @@ class Shell:
     wall: Callable[[], float] = time.time
     clock: Callable[[], float] = time.monotonic
     warned: frozenset[str] = frozenset()
+    #: notes kept back; None where they are printed at once
+    held: list[str] | None = None
 
     @classmethod
     def current(cls, *, verbose: bool = False, quiet: bool = False) -> Shell:
-        """The process's own."""
-        return cls(os.environ, Path.cwd(), sys.stdin, sys.stdout, sys.stderr, verbose, quiet)
+        """The process's own. ConfigError where its folder is gone."""
+        try:
+            cwd = Path.cwd()
+        except FileNotFoundError as error:
+            raise ConfigError("the current folder does not exist any more: cd to another one.") from error
+        return cls(os.environ, cwd, sys.stdin, sys.stdout, sys.stderr, verbose, quiet)
 
     def decorated(self, stream: TextIO) -> bool:
         """Whether `stream` may be drawn on: a terminal, and neither NO_COLOR nor TERM=dumb."""
@@ -80,10 +102,24 @@ class Shell:
             self.note(f"warning: {message}")
 
     def note(self, message: str) -> None:
-        """One line on stderr; silent under --quiet."""
-        if not self.quiet:
-            self.stderr.write(f"llmswitch: {one_line(message, 2000)}\n")
-            self.stderr.flush()
+        """One line on stderr, after the answer that is being shown; silent under --quiet."""
+        if self.quiet:
+            return
+        if self.held is not None:
+            self.held.append(message)
+            return
+        complain(self.stderr, f"llmswitch: {one_line(message, 2000)}\n")
+
+    @contextmanager
+    def holding_notes(self) -> Iterator[None]:
+        """Keep notes back while an answer's last line may be open."""
+        self.held = []
+        try:
+            yield
+        finally:
+            held, self.held = self.held or [], None
+            for message in held:
+                self.note(message)
 
     def detail(self, message: str) -> None:
         """One line on stderr under --verbose."""
@@ -96,8 +132,12 @@ class Shell:
 
     def json(self, document: Any) -> None:
         """The one JSON document on stdout."""
-        self.stdout.write(as_json(document) + "\n")
+        self.stdout.write(self.as_json(document) + "\n")
         self.stdout.flush()
+
+    def as_json(self, document: Any) -> str:
+        """The document as stdout can carry it."""
+        return as_json(document, ascii_only="utf" not in (self.stdout.encoding or "").lower())
 
     def table(self, table: Table) -> None:
         """A table on stdout, drawn where that is a terminal."""

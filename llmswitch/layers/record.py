@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from llmswitch.errors import LLMSwitchError
@@ -55,7 +54,7 @@ class RecordLayer(Layer):
             so_far = self._so_far(request, started, "".join(shown))
             record_or_warn(self.ledger, call_row(self.caller, so_far, started_at=at, error=error), self.warn)
             raise
-        except (asyncio.CancelledError, GeneratorExit):
+        except BaseException:  # cancelled, left, or a bug: the call was made, and may be paid for
             if not answered:
                 so_far = self._so_far(request, started, "".join(shown))
                 record_or_warn(self.ledger, call_row(self.caller, so_far, started_at=at, interrupted=True), self.warn)

@@ -21,8 +21,12 @@ def check_schema(schema: Any, where: str) -> Mapping[str, Any]:
 
     if not isinstance(schema, dict):
         raise ConfigError(f"{where} must hold a JSON Schema: an object, not {type(schema).__name__}.")
+    if not isinstance(schema.get("$schema", ""), str):
+        raise ConfigError(f"{where} is no JSON Schema: its $schema is not a text.")
     try:
         validator_for(schema).check_schema(schema)
+    except RecursionError as error:
+        raise ConfigError(f"{where} is nested too deeply for a JSON Schema.") from error
     except SchemaError as error:
         raise ConfigError(f"{where} is no JSON Schema: {one_line(error.message)} at {error.json_path}.") from error
     return schema
@@ -51,7 +55,7 @@ def _validate(response: Response, schema: Mapping[str, Any]) -> None:
         # A registry of its own: without one, jsonschema fetches a remote $ref over the network.
         found = best_match(validator_for(schema)(schema, registry=Registry()).iter_errors(answer))
         problem = f"{found.message} at {found.json_path}" if found is not None else None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         problem = f"it is not JSON ({error})"
     except Unresolvable as error:
         raise ConfigError(f"--schema refers to {one_line(str(error.ref))}, which is not in that file.") from error

@@ -11,31 +11,52 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmswitch.cli.output import MarkdownPrinter, OutputFile, RawPrinter, finished_blocks
+from llmswitch.cli.output import Blocks, MarkdownPrinter, OutputFile, RawPrinter
 from llmswitch.errors import StorageError
 
+#: what came, and which part of it is finished
 BLOCKS = [
-    ("one\n\ntwo", 5),
-    ("one\n\ntwo\n\nthree", 10),
-    ("one\n\n", 0),
-    ("one\ntwo", 0),
-    ("- a\n\n- b", 0),
-    ("1. a\n\n2. b\n\nafter", 12),
-    ("- a\n\n  more of a", 0),
-    ("```\ncode\n\nmore code", 0),
-    ("```\ncode\n\n```\n\nafter", 15),
-    ("~~~\n```\n\nstill code", 0),
+    ("one\n\ntwo\n", "one\n"),
+    ("one\n\ntwo\n\nthree\n", "one\n\ntwo\n"),
+    ("one\n\ntw", ""),
+    ("one\ntwo\n", ""),
+    ("- a\n\n- b\n", ""),
+    ("1. a\n\n2. b\n\nafter\n", "1. a\n\n2. b\n"),
+    ("- a\n\n  more of a\n", ""),
+    ("```\ncode\n\nmore code\n", ""),
+    ("```\ncode\n\n```\n\nafter\n", "```\ncode\n\n```\n"),
+    ("~~~\n```\n\nstill code\n", ""),
+    ("````\n```\n\nstill code\n", ""),
+    ("```\n``` not an end\n\nstill code\n", ""),
 ]
 
 
-@pytest.mark.parametrize(("text", "done"), BLOCKS)
-def test_a_block_is_done_when_nothing_can_change_it(text: str, done: int) -> None:
-    assert finished_blocks(text) == done
+@pytest.mark.parametrize(("text", "finished"), BLOCKS)
+def test_a_block_is_finished_when_nothing_can_change_it(text: str, finished: str) -> None:
+    blocks = Blocks()
+    assert blocks.feed(text) == finished
+    assert finished + ("\n" if finished else "") + blocks.rest() == text
 
 
-@given(st.text(st.sampled_from("a`~-1. \n"), max_size=60), st.text(st.sampled_from("a`~-1. \n"), max_size=20))
-def test_what_follows_never_takes_back_a_done_block(text: str, more: str) -> None:
-    assert finished_blocks(text + more) >= finished_blocks(text) or not text.endswith(("`", "~"))
+@given(st.text(st.sampled_from("a`~-1. \n"), max_size=80), st.integers(1, 9))
+def test_nothing_is_lost_and_the_chunks_do_not_matter(text: str, size: int) -> None:
+    outcomes = []
+    for step in (size, len(text) or 1):
+        blocks, shown = Blocks(), ""
+        for start in range(0, len(text), step):
+            finished = blocks.feed(text[start : start + step])
+            shown += finished + "\n" if finished else ""
+        outcomes.append(shown + blocks.rest())
+    assert outcomes == [text, text]
+
+
+def test_the_end_of_a_long_code_block_is_shown_as_code() -> None:
+    blocks = Blocks()
+    blocks.feed("```python\n" + "".join(f"x{i} = {i}\n" for i in range(20_000)))
+    lines = blocks.tail(80, 20).splitlines()
+    assert lines[0] == "```python"
+    assert lines[-1] == "x19999 = 19999"
+    assert len(lines) <= 21
 
 
 def test_markdown_is_drawn_whole_whatever_the_chunks() -> None:
@@ -103,15 +124,30 @@ def test_a_place_that_takes_no_file_is_told_at_once(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing" / "out.txt"):
         with pytest.raises(StorageError, match="cannot write"):
             OutputFile(path)
+    full = OutputFile(Path("/dev/full"))
     with pytest.raises(StorageError, match="No space left"):
-        OutputFile(Path("/dev/full")).write("x" * 100_000)
+        full.write("x" * 100_000)
+    full.discard()
+
+
+def test_odd_names_are_names(tmp_path: Path) -> None:
+    long = tmp_path / ("n" * 250)
+    output = OutputFile(long)
+    output.write("x")
+    assert long.read_text() == "x"
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(StorageError, match="cannot write"):
+        OutputFile(tmp_path / "loop")
 
 
 def test_a_pipe_is_written_to_directly(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
+    with pytest.raises(StorageError, match="cannot write"):
+        OutputFile(fifo)  # nobody reads it
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     output = OutputFile(fifo)
     output.write("through")
+    output.discard()
     assert os.read(reader, 100) == b"through"
     os.close(reader)

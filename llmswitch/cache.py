@@ -150,7 +150,7 @@ class ResponseCache:
             return None
         try:
             return decode(row[0])
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._failure("it is damaged: an answer in it cannot be read") from error
 
     def put(self, key: str, response: Response) -> None:
@@ -217,7 +217,9 @@ class ResponseCache:
                 return row
         except FileNotFoundError:
             return None
-        except (OSError, sqlite3.Error) as error:
+        except (
+            Exception
+        ) as error:  # damaged bytes make sqlite3 itself stumble, as in decoding the message it raises with
             if _code(error) == sqlite3.SQLITE_ERROR:
                 return None  # no such table: another process is making it right now
             raise self._failure(_reason(error)) from error

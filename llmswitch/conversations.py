@@ -13,6 +13,7 @@ from typing import NamedTuple
 from llmswitch.database import opened, reading
 from llmswitch.errors import ConfigError, StorageError
 from llmswitch.ledger import from_pico
+from llmswitch.text import encodable
 from llmswitch.types import Attachment, Cost, Message, Usage
 
 __all__ = ["Conversation", "ConversationSummary", "Conversations", "Turn", "TurnCall", "new_conversation_id"]
@@ -94,7 +95,7 @@ class Conversations(NamedTuple):
         """Keep `turn` as the newest of a conversation, which it starts where there is none of that id.
 
         The turn is linked to the newest recorded call of the conversation that no turn has yet; `turn.call` is not
-        looked at.
+        looked at. A lone surrogate, which no file can hold, becomes U+FFFD.
         """
         with opened(self.path) as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -111,10 +112,10 @@ class Conversations(NamedTuple):
                 {
                     "id": conversation_id,
                     "at": turn.at,
-                    "prompt": turn.prompt.text,
-                    "answer": turn.answer,
-                    "system": turn.system,
-                    "target": turn.target,
+                    "prompt": encodable(turn.prompt.text),
+                    "answer": encodable(turn.answer),
+                    "system": turn.system and encodable(turn.system),
+                    "target": encodable(turn.target),
                 },
             )
             for position, attachment in enumerate(turn.prompt.attachments):
@@ -122,7 +123,13 @@ class Conversations(NamedTuple):
                 connection.execute("INSERT OR IGNORE INTO attachments VALUES (?, ?)", (digest, attachment.data))
                 connection.execute(
                     "INSERT INTO turn_attachments VALUES (?, ?, ?, ?, ?)",
-                    (inserted.lastrowid, position, digest, attachment.media_type, attachment.name),
+                    (
+                        inserted.lastrowid,
+                        position,
+                        digest,
+                        encodable(attachment.media_type),
+                        encodable(attachment.name),
+                    ),
                 )
             connection.execute("COMMIT")
 

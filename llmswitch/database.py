@@ -106,7 +106,8 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
             yield connection
         finally:
             connection.close()
-    except (sqlite3.Error, OSError, OverflowError, UnicodeError) as error:
+    # the last two are what a damaged table's columns and values make whoever reads them stumble over
+    except (sqlite3.Error, OSError, ArithmeticError, ValueError, LookupError, TypeError) as error:
         raise StorageError(_explained(path, error)) from error
 
 

@@ -14,9 +14,13 @@ from typing import Literal, NamedTuple
 
 from llmswitch.database import opened
 from llmswitch.errors import LLMSwitchError, StorageError
+from llmswitch.text import encodable
 from llmswitch.types import Attempt, Cost, FinishReason, Response, Usage
 
 __all__ = ["CallRow", "Caller", "Ledger", "call_row", "from_pico", "record_or_warn", "to_pico"]
+
+#: tokens, and pico-dollars, of one call: what is said to be more than this is no count, and sums would overflow
+_MOST = 2**53
 
 
 class Caller(NamedTuple):
@@ -121,8 +125,8 @@ def record_or_warn(ledger: Ledger, row: CallRow, warn: Callable[[str], None]) ->
 
 
 def _columns(row: CallRow) -> dict[str, str | float | int | None]:
-    caller, usage, cost, saved = row.caller, row.usage, row.cost, row.saved
-    return {
+    caller, usage, cost, saved = row.caller, row.usage, _plausible(row.cost), _plausible(row.saved)
+    columns: dict[str, str | float | int | None] = {
         "started_at": row.started_at,
         "command": caller.command,
         "profile": caller.profile,
@@ -132,12 +136,12 @@ def _columns(row: CallRow) -> dict[str, str | float | int | None]:
         "response_model": row.response_model,
         "response_id": row.response_id,
         "request_id": row.request_id,
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "cache_read_input_tokens": usage.cache_read_input_tokens,
-        "cache_creation_input_tokens": usage.cache_creation_input_tokens,
-        "cache_creation_1h_input_tokens": usage.cache_creation_1h_input_tokens,
-        "reasoning_output_tokens": usage.reasoning_output_tokens,
+        "input_tokens": _count(usage.input_tokens),
+        "output_tokens": _count(usage.output_tokens),
+        "cache_read_input_tokens": _count(usage.cache_read_input_tokens),
+        "cache_creation_input_tokens": _count(usage.cache_creation_input_tokens),
+        "cache_creation_1h_input_tokens": _count(usage.cache_creation_1h_input_tokens),
+        "reasoning_output_tokens": _count(usage.reasoning_output_tokens),
         "usage_estimated": usage.estimated,
         "cost_pico": to_pico(cost.amount) if cost else None,
         "cost_exact": cost.exact if cost else None,
@@ -153,6 +157,16 @@ def _columns(row: CallRow) -> dict[str, str | float | int | None]:
         "cached": row.cached,
         "conversation_id": caller.conversation_id,
     }
+    return {name: encodable(value) if isinstance(value, str) else value for name, value in columns.items()}
+
+
+def _count(tokens: int | None) -> int | None:
+    """A vendor may send any number: unknown where it cannot be one of tokens."""
+    return tokens if tokens is not None and 0 <= tokens <= _MOST else None
+
+
+def _plausible(cost: Cost | None) -> Cost | None:
+    return cost if cost is not None and 0 <= cost.amount.scaleb(12) <= _MOST else None
 
 
 def _attempt(attempt: Attempt) -> dict[str, str | float | int | None]:

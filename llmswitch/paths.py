@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -61,6 +62,13 @@ def private_folder(path: Path) -> Path:
         private_folder(path.parent) if not path.parent.exists() else None
         path.mkdir(mode=0o700, exist_ok=True)
     return path
+
+
+def read_regular(path: Path, limit: int) -> tuple[bytes, int] | None:
+    """The first `limit` bytes of the file at `path` and its mode; None for a pipe or device, which may have no end."""
+    with open(path, "rb", opener=lambda p, flags: os.open(p, flags | getattr(os, "O_NONBLOCK", 0))) as stream:
+        mode = os.fstat(stream.fileno()).st_mode
+        return (stream.read(limit), mode) if stat.S_ISREG(mode) else None
 
 
 def write_private(path: Path, text: str) -> None:

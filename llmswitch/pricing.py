@@ -18,6 +18,7 @@ price: free. In the packaged list a 0, or no rate, only says that nobody filled 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
@@ -26,6 +27,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmswitch.errors import ConfigError
+from llmswitch.paths import read_regular
 from llmswitch.types import Cost, Usage
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ _FIELDS = {
 _SNAPSHOT = re.compile(r"(?:-latest|[-@]20\d\d-?\d\d-?\d\d|-\d{3})$")
 #: bytes of UTF-8 a token is taken to have before anything was counted; other than English prose has fewer
 _BYTES_PER_TOKEN = 4
+_LARGEST_FILE = 10_000_000
 
 
 class PriceKey(NamedTuple):
@@ -218,7 +221,7 @@ def load_prices(settings: Settings) -> Prices:
     value = settings.get("LLM_PRICES")
     if value is None:
         return Prices()
-    path = Path(value).expanduser()
+    path = Path(os.path.expanduser(value))
     where = f"{settings.where('LLM_PRICES')}: {path}"
     table = _parsed(path, where)
     return Prices({_key(name): _rates(fields, f"{where}: {name!r}") for name, fields in table.items()})
@@ -226,7 +229,10 @@ def load_prices(settings: Settings) -> Prices:
 
 def _parsed(path: Path, where: str) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        found = read_regular(path, _LARGEST_FILE + 1)
+        if found is None or len(found[0]) > _LARGEST_FILE:
+            raise ConfigError(f"{where} cannot be read: it is {'over 10 MB' if found else 'no file'}.")
+        text = found[0].decode("utf-8-sig")
         if path.suffix.lower() == ".toml":
             import tomllib
 
@@ -236,7 +242,7 @@ def _parsed(path: Path, where: str) -> dict[str, Any]:
         table = json.loads(text, parse_float=Decimal)
     except OSError as error:
         raise ConfigError(f"{where} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, ArithmeticError, RecursionError) as error:  # a number or a nesting too large for any reader
         raise ConfigError(f"{where} is neither JSON nor, with a name in .toml, TOML: {error}.") from error
     if not isinstance(table, dict):
         raise ConfigError(f'{where} must hold an object: {{"provider:model": {{"input": 1, "output": 2}}}}.')

@@ -10,13 +10,12 @@ from __future__ import annotations
 import io
 import os
 import re
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from llmswitch.errors import ConfigError
-from llmswitch.paths import Paths
+from llmswitch.paths import Paths, read_regular
 from llmswitch.targets import integer, number
 from llmswitch.trust import TrustStore, checked_url, is_loopback
 from llmswitch.types import Secret
@@ -26,6 +25,10 @@ __all__ = ["PROFILE_NAME", "EnvFile", "Found", "Settings", "Source", "find_profi
 
 PROFILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _LARGEST_FILE = 1_000_000
+#: how much all `${…}` of one file may stand for, in characters: names used in names double with each line
+_LARGEST_EXPANSION = 65_536
+#: as dotenv has it, but linear: a name ends at the next '$', so that nothing is read over and over
+_VARIABLE = re.compile(r"\$\{(?P<name>[^${}:]*)(?::-(?P<default>[^}]*))?\}")
 
 
 class Entry(NamedTuple):
@@ -89,37 +92,32 @@ class Found(NamedTuple):
         return self.name if self.source.file is None else f"{self.name} in {self.source.label}"
 
 
-def _expand(pairs: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, Entry]:
+def _expand(path: Path, pairs: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, Entry]:
     """Expand `${NAME}` and `${NAME:-default}`, from the lines above first and the environment second."""
-    from dotenv.variables import Literal, parse_variables
-
     entries: dict[str, Entry] = {}
+    room = _LARGEST_EXPANSION
     for name, raw in pairs.items():
-        text, outside, literal = [], set[str](), True
-        for atom in parse_variables(raw):
-            if isinstance(atom, Literal):
-                text.append(atom.value)
-                continue
-            literal = False
-            used = getattr(atom, "name", "")
-            if used in entries:
-                outside |= entries[used].outside
-                text.append(entries[used].value or getattr(atom, "default", None) or "")
-            else:
-                outside.add(used)
-                text.append(atom.resolve(environ))
-        entries[name] = Entry("".join(text).strip(), frozenset(outside), literal)
+        text, outside, end = list[str](), set[str](), 0
+        for match in _VARIABLE.finditer(raw, 0, raw.rfind("}") + 1):
+            used = match["name"]
+            known = entries.get(used) or Entry(environ.get(used, ""), frozenset((used,)))
+            room -= len(known.value) + len(known.outside)
+            if room < 0:
+                raise ConfigError(f"{name} in {path} grows too long: what ${{…}} stands for in it is over 64 kB.")
+            outside |= known.outside
+            text += (raw[end : match.start()], known.value or match["default"] or "")
+            end = match.end()
+        entries[name] = Entry("".join((*text, raw[end:])).strip(), frozenset(outside), literal=not end)
     return entries
 
 
 def read_env_file(path: Path, *, in_tree: bool, environ: Mapping[str, str]) -> EnvFile | None:
-    """Parse `path`; None where there is no such file. Raises ConfigError where it cannot be read."""
+    """Parse `path`; None where there is no such file. Raises ConfigError where it cannot be read or expanded."""
     try:
-        with open(path, "rb", opener=lambda p, flags: os.open(p, flags | getattr(os, "O_NONBLOCK", 0))) as stream:
-            mode = os.fstat(stream.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                return None
-            content = stream.read(_LARGEST_FILE + 1)
+        found = read_regular(path, _LARGEST_FILE + 1)
+        if found is None:
+            return None
+        content, mode = found
         text = content.decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
@@ -134,7 +132,7 @@ def read_env_file(path: Path, *, in_tree: bool, environ: Mapping[str, str]) -> E
     pairs = {b.key: b.value or "" for b in bindings if b.key and not b.error}
     bad = tuple(b.original.line for b in bindings if b.error)
     shared = os.name == "posix" and bool(mode & 0o077)
-    return EnvFile(path, content, _expand(pairs, environ), in_tree, shared, bad)
+    return EnvFile(path, content, _expand(path, pairs, environ), in_tree, shared, bad)
 
 
 def _is_own(path: Path, paths: Paths) -> bool:

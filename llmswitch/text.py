@@ -2,33 +2,41 @@
 
 Model output is hostile: an escape sequence can retitle a terminal, move its cursor over what was printed before,
 or write to its clipboard. Nothing below U+0020 but newline and tab, no DEL, no C1 control and no lone surrogate
-gets through; whole escape sequences go with their introducer, so that no '[31m' is left behind.
+gets through, nor what embeds or overrides the direction of text, which can show a command in another order than it
+runs; whole escape sequences go with their introducer, so that no '[31m' is left behind.
 """
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["Sanitizer", "estimate_tokens", "one_line", "sanitize"]
+__all__ = ["Sanitizer", "encodable", "estimate_tokens", "one_line", "sanitize"]
 
+# The body of an OSC or its like ends at the next introducer: text that is nothing but introducers takes linear time.
 _SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor, erase
-    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]{0,4096}(?:\x07|\x1b\\|\x9c)"  # OSC, DCS, …
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x90\x98\x9c-\x9f]{0,4096}(?:\x07|\x1b\\|\x9c)"  # OSC, DCS, …
     r"|\x1b[ -/]+[0-~]|\x1b[0-OQ-WYZ\\`-~]"  # other escapes
 )
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 #: an escape sequence that the next piece may complete
 _UNFINISHED = re.compile(
     r"(?:\x1b|(?:\x1b\[|\x9b)[0-?]{0,64}[ -/]{0,8}"
-    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]{0,512}\x1b?)\Z"
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x90\x98\x9c-\x9f]{0,512}\x1b?)\Z"
 )
 
 
 def sanitize(text: str) -> str:
-    """`text` without escape sequences and control characters; newlines are '\\n', tabs stay."""
+    """`text` without escape sequences, controls and directional overrides; newlines are '\\n', tabs stay."""
     if text.isascii() and text.isprintable():
         return text
     return _CONTROL.sub("", _SEQUENCE.sub("", text.replace("\r\n", "\n")))
+
+
+def encodable(text: str) -> str:
+    """`text` with U+FFFD for each lone surrogate: what UTF-8, and so SQLite, can hold."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
 def one_line(text: str, limit: int = 500) -> str:

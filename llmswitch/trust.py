@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -18,18 +20,31 @@ from llmswitch.paths import write_private
 
 __all__ = ["TrustStore", "checked_url", "is_loopback"]
 
+_AUTHORITY = re.compile(
+    r"(?:[^@\[\]]*@)?"
+    r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<four>[0-9]+(?:\.[0-9]+){3})|[A-Za-z0-9._-]+)"
+    r"(?::[0-9]*)?"
+)
+
 
 def checked_url(value: str, name: str) -> str:
     """`value` if it is an http(s) URL that every parser reads the same way; ConfigError names `name` otherwise."""
     hint = f"{name} must be a URL such as https://host/v1"
     if any(c <= " " or c in "\\\x7f" for c in value) or not value.isascii():
         raise ConfigError(f"{hint}: it holds a space, a backslash or a character that is not ASCII.")
+    import ipaddress  # only asked of addresses that somebody set
+
     try:
         parts = urlsplit(value)
         port = parts.port
+        authority = _AUTHORITY.fullmatch(parts.netloc)
+        if authority and authority["six"]:
+            ipaddress.IPv6Address(authority["six"])
+        if authority and authority["four"]:
+            ipaddress.IPv4Address(authority["four"])
     except ValueError as error:
         raise ConfigError(f"{hint}: {error}.") from error
-    if parts.scheme not in ("http", "https", "redis", "rediss") or not parts.hostname or port == 0:
+    if parts.scheme not in ("http", "https", "redis", "rediss") or not authority or port == 0:
         raise ConfigError(f"{hint}.")
     return value
 
@@ -38,11 +53,9 @@ def is_loopback(url: str) -> bool:
     """Whether `url` names this machine by number, or as localhost; no name is looked up."""
     import ipaddress  # only asked of addresses that a working tree sets, or of http:// ones
 
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
@@ -57,18 +70,25 @@ class TrustStore(NamedTuple):
             kept = json.loads(self.path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"cannot read the list of trusted files {self.path}: {error}.") from error
+        except OSError as error:
+            raise ConfigError(f"cannot read the list of trusted files {self.path}: {error.strerror}.") from error
+        except (ValueError, RecursionError):
+            kept = None
         if not isinstance(kept, dict):
             raise ConfigError(f"the list of trusted files {self.path} is damaged: move it away and trust again.")
         return {str(k): str(v) for k, v in kept.items()}
 
+    @staticmethod
+    def _name(file: Path) -> str:
+        """Absolute and without '..', however it was typed; a link stays a name of its own."""
+        return os.path.abspath(file)
+
     def trusts(self, file: Path, content: bytes) -> bool:
         """Whether exactly these bytes, at this absolute path, were trusted."""
-        return self._read().get(str(file.absolute())) == hashlib.sha256(content).hexdigest()
+        return self._read().get(self._name(file)) == hashlib.sha256(content).hexdigest()
 
     def add(self, file: Path, content: bytes) -> str:
         """Trust `content` at `file`; returns its digest. Raises OSError where it cannot be kept."""
         digest = hashlib.sha256(content).hexdigest()
-        write_private(self.path, json.dumps({**self._read(), str(file.absolute()): digest}, indent=1) + "\n")
+        write_private(self.path, json.dumps({**self._read(), self._name(file): digest}, indent=1) + "\n")
         return digest

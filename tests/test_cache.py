@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -718,6 +718,41 @@ def test_a_row_that_is_no_answer_is_named_and_overwritten(value: str, folder: Pa
     with pytest.raises(StorageError, match="an answer in it cannot be read"):
         cache.get(KEY)
     _usable_again(cache)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_bytes_are_damaged_it_works_or_is_a_storage_error(folder: Path, seed: int) -> None:
+    with closing(ResponseCache(folder, ttl_s=3600)) as cache:
+        for index in range(4):
+            cache.put(f"{index:064x}", ANSWER)
+    database = folder / "cache.db"
+    content, rng = bytearray(database.read_bytes()), random.Random(seed)  # noqa: S311 - repeatable, no secret
+    written = [place for place, byte in enumerate(content) if byte]
+    for place in rng.sample(written[: len(written) // rng.choice((1, 8))], 20):
+        content[place] = rng.randrange(256)
+    database.write_bytes(content)
+    with closing(ResponseCache(folder, ttl_s=3600)) as cache:
+        for use in (cache.stats, lambda: cache.get(KEY), lambda: cache.put(KEY, ANSWER), cache.prune, cache.clear):
+            with suppress(StorageError):
+                use()
+
+
+def test_a_damaged_message_of_sqlite_s_own_is_a_storage_error(folder: Path, cache: ResponseCache) -> None:
+    cache.put(KEY, ANSWER)
+    cache.close()
+    database = folder / "cache.db"
+    database.write_bytes(database.read_bytes().replace(b"CREATE TABLE Cache", b"CREATE \xff\xfeBLE Cache"))
+    with pytest.raises(StorageError, match="llmswitch cache clear"):
+        cache.get(KEY)
+    assert cache.clear() is None
+    _usable_again(cache)
+
+
+def test_an_answer_nested_too_deep_is_named(folder: Path, cache: ResponseCache) -> None:
+    cache.put(KEY, ANSWER)
+    _run_sql(folder, "UPDATE Cache SET value = ?", ("[" * 100_000,))
+    with pytest.raises(StorageError, match="damaged"):
+        cache.get(KEY)
 
 
 def test_a_new_database_that_has_no_table_yet_is_a_miss(folder: Path, cache: ResponseCache) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import signal
 import sqlite3
 import stat
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from llmswitch import database
 from llmswitch.conversations import Conversations, Turn, new_conversation_id
 from llmswitch.database import MIGRATIONS, opened, reading
 from llmswitch.errors import ConfigError, RateLimitError, StorageError, TruncatedError
-from llmswitch.ledger import Caller, CallRow, Ledger, call_row, from_pico, record_or_warn, to_pico
+from llmswitch.ledger import Caller, Ledger, call_row, from_pico, record_or_warn, to_pico
 from llmswitch.runs.cost import cost_report
 from llmswitch.types import Attachment, Attempt, Cost, Message, Response, Timing, Usage
 from tests.cli.command import row
@@ -294,10 +296,60 @@ def test_a_ledger_that_cannot_be_written_costs_a_warning_and_not_the_answer(tmp_
     assert "LLMSWITCH_HOME" in said[0]
 
 
-@pytest.mark.parametrize("awkward", [row(model="\udcff"), row(tokens=(2**70, 1)), row(cost="1e30")])
-def test_values_sqlite_cannot_hold_are_a_storage_error(path: Path, awkward: CallRow) -> None:
-    with pytest.raises(StorageError):
-        Ledger(path).record(awkward)
+@pytest.mark.parametrize("tokens", [2**70, 2**53 + 1, -1])
+def test_a_count_that_is_none_is_unknown_and_loses_no_row(path: Path, tokens: int) -> None:
+    Ledger(path).record(row(tokens=(tokens, 7)))
+    kept = _rows(path)[0]
+    assert (kept["input_tokens"], kept["output_tokens"], kept["cost_pico"]) == (None, 7, 10**9)
+
+
+@pytest.mark.parametrize("cost", ["1e30", "-1", "9007.199254740993"])
+def test_an_amount_that_is_none_is_unknown_and_loses_no_row(path: Path, cost: str) -> None:
+    Ledger(path).record(row(cost=cost))
+    kept = _rows(path)[0]
+    assert (kept["cost_pico"], kept["cost_exact"], kept["cost_source"]) == (None, None, None)
+    assert cost_report(path, by=("day",), since=None, until=None).total.unknown_price_calls == 1
+
+
+def test_texts_that_utf8_cannot_hold_are_kept_with_a_replacement(path: Path) -> None:
+    caller = Caller("ask", "open\udcff", conversation_id="c1")
+    Ledger(path).record(row(model="m\udcff", caller=caller)._replace(response_id="\ud800"))
+    kept = _rows(path)[0]
+    assert (kept["request_model"], kept["target"], kept["response_id"]) == ("m\ufffd", "open\ufffd", "\ufffd")
+    prompt = Message("user", "p\ud800", (Attachment("text/plain", b"x", "n\udcff"),))
+    Conversations(path).append("c1", Turn(1.0, prompt, "a\udfff", "s\ud800", "t\ud800"))
+    turn = Conversations(path).load("c1").turns[0]
+    assert (turn.prompt.text, turn.answer, turn.system, turn.target) == ("p\ufffd", "a\ufffd", "s\ufffd", "t\ufffd")
+    assert turn.prompt.attachments[0].name == "n\ufffd"
+
+
+def test_a_ledger_whose_columns_are_not_its_own_is_a_storage_error(path: Path) -> None:
+    Ledger(path).record(row(caller=Caller("ask", "openai", conversation_id="c1")))
+    Conversations(path).append("c1", _turn(1.0, "x"))
+    with opened(path) as connection:
+        connection.execute("ALTER TABLE calls RENAME COLUMN cost_source TO cost_sourcf")
+    with pytest.raises(StorageError, match="No item with that key"):
+        Conversations(path).load("c1")
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_bytes_are_damaged_it_works_or_is_a_storage_error(path: Path, seed: int) -> None:
+    for index in range(5):
+        Ledger(path).record(row(at=float(index), caller=Caller("ask", "openai", conversation_id="c1")))
+        Conversations(path).append("c1", _turn(float(index), "x" * 500))
+    content, rng = bytearray(path.read_bytes()), random.Random(seed)  # noqa: S311 - repeatable, no secret
+    written = [place for place, byte in enumerate(content) if byte]
+    for place in rng.sample(written[: len(written) // rng.choice((1, 8))], 20):
+        content[place] = rng.randrange(256)
+    path.write_bytes(content)
+    for use in (
+        lambda: Conversations(path).list(9),
+        lambda: Conversations(path).load("c1"),
+        lambda: cost_report(path, by=("day", "model"), since=None, until=None),
+        lambda: Ledger(path).record(row()),
+    ):
+        with suppress(StorageError):
+            use()
 
 
 @pytest.mark.parametrize("version", range(len(MIGRATIONS)))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -256,6 +257,33 @@ def test_a_missing_price_file_is_named(tmp_path: Path) -> None:
     environ = {"LLM_PRICES": str(tmp_path / "none.json"), "LLMSWITCH_HOME": str(tmp_path)}
     with pytest.raises(ConfigError, match=r"^LLM_PRICES: .*none\.json cannot be read: No such file"):
         load_prices(load_settings(cwd=tmp_path, environ=environ))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no pipes with a name")
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_price_file_without_an_end_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "p.json"
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+    environ = {"LLM_PRICES": str(path), "LLMSWITCH_HOME": str(tmp_path)}
+    with pytest.raises(ConfigError, match=r"^LLM_PRICES: .*p\.json cannot be read: it is no file"):
+        load_prices(load_settings(cwd=tmp_path, environ=environ))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("p.json", "[" * 100_000, "neither JSON"),
+        ("p.toml", "a = " + "[" * 100_000, "neither JSON"),
+        ("p.json", '{"m": {"input": 1e9999999999999999999999, "output": 1}}', "neither JSON"),
+        ("p.json", " " * 10_000_001, "over 10 MB"),
+    ],
+    ids=["json", "toml", "number", "size"],
+)
+def test_a_price_file_made_to_break_its_reader_is_named(
+    tmp_path: Path, name: str, content: str, complaint: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"^LLM_PRICES: .*{complaint}"):
+        _prices(tmp_path / name, content)
 
 
 def test_an_untrusted_trees_price_file_is_refused(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -129,6 +131,34 @@ def test_a_value_taken_from_outside_through_another_line_is_refused_too(load: Lo
         load({"OPENAI_API_KEY": "sk-real"}).get("LLM_SYSTEM")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n".join(["A0=" + "x" * 64] + [f"A{n}={f'${{A{n - 1}}}' * 10}" for n in range(1, 30)] + ["LLM_SYSTEM=${A29}"]),
+        "A=" + "x" * 60_000 + "\nLLM_SYSTEM=${A}${A}",
+        "A=" + "x" * 60_000 + "".join(f"\nA{n}_MODEL=-${{A}}" for n in range(5000)),
+        "A=" + "".join(f"${{a{n}}}" for n in range(40_000)) + "\nB=${A}" * 20_000,
+    ],
+    ids=["doubling", "long", "many", "names"],
+)
+def test_names_in_names_cannot_fill_the_memory(load: Load, cwd: Path, text: str) -> None:
+    (cwd / ".env").write_text(text)
+    started = time.process_time()
+    with pytest.raises(ConfigError, match=r"[A-Z0-9_]+ in .*/\.env grows too long"):
+        load()
+    assert time.process_time() - started < 10
+
+
+@pytest.mark.parametrize("piece", ["${", "${a:-", "${a:", "${a:b", "$", "}", "${${a:b}"])
+@pytest.mark.parametrize("end", ["", "}", ":}"])
+def test_expansion_takes_time_in_step_with_the_text(load: Load, cwd: Path, piece: str, end: str) -> None:
+    (cwd / ".env").write_text("LLM_SYSTEM=" + piece * (900_000 // len(piece)) + end)
+    started = time.process_time()
+    with suppress(ConfigError):
+        load().find("LLM_SYSTEM")
+    assert time.process_time() - started < 10
+
+
 HOSTS = ["OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "GOOGLE_GEMINI_BASE_URL", "AZURE_OPENAI_ENDPOINT", "TEAM_BASE_URL"]
 
 
@@ -200,6 +230,8 @@ def test_the_users_own_folder_is_own_even_as_the_working_folder(home: Path) -> N
         ("http://0.0.0.0", False),
         ("https://evil.invalid/#@127.0.0.1", False),
         ("europe-west1", False),
+        ("http://[::1", False),
+        ("http://[127.0.0.1]x", False),
     ],
 )
 def test_loopback_is_told_from_what_looks_like_it(url: str, loopback: bool) -> None:
@@ -216,11 +248,56 @@ def test_loopback_is_told_from_what_looks_like_it(url: str, loopback: bool) -> N
         "http://a b",
         "http://x:port",
         "http://\u2024",
+        "http://[::1",
+        "http://[::1]x:5",
+        "http://[127.0.0.1]",
+        "http://[::g]",
+        "http://999.1.1.1/v1",
+        "http://a@b@c",
+        "http://a,b",
+        "http://u[@h",
     ],
 )
 def test_an_address_that_parsers_may_read_differently_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="OPENAI_BASE_URL"):
         checked_url(url, "OPENAI_BASE_URL")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://h.test:8443/v1", "https://a_b-c.d", "http://[::1]:1", "https://u:p@h", "https://10.0.0.1", "https://h:"],
+)
+def test_a_plain_address_passes(url: str) -> None:
+    assert checked_url(url, "OPENAI_BASE_URL") == url
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://[::1]x:5"])
+@pytest.mark.parametrize("trust", [False, True])
+def test_a_broken_address_of_a_working_tree_is_an_error_of_its_variable(
+    load: Load, cwd: Path, url: str, trust: bool
+) -> None:
+    (cwd / ".env").write_text(f"OPENAI_BASE_URL={url}\n")
+    with pytest.raises(ConfigError, match="OPENAI_BASE_URL"):
+        load(trust_profile=trust).url("OPENAI_BASE_URL")
+
+
+def test_a_file_is_trusted_however_its_path_was_typed(load: Load, cwd: Path) -> None:
+    file = cwd / ".env"
+    file.write_text("OPENAI_BASE_URL=https://team.invalid\n")
+    store = TrustStore(load().paths.trust)
+    store.add(cwd / ".." / cwd.name / ".env", file.read_bytes())
+    assert load().url("OPENAI_BASE_URL") == "https://team.invalid"
+    assert store.trusts(cwd / "profiles" / ".." / ".env", file.read_bytes())
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[]", "{"], ids=["deep", "list", "cut"])
+def test_a_damaged_list_of_trusted_files_is_named(load: Load, cwd: Path, content: str) -> None:
+    (cwd / ".env").write_text("LLM_PROVIDER=local\n")
+    path = load().paths.trust
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=r"trusted\.json is damaged: move it away"):
+        load()
 
 
 def test_http_beyond_this_machine_is_warned_about(load: Load) -> None:

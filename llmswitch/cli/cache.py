@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import closing
-from datetime import UTC, datetime
 
 import typer
 
 from llmswitch.cache import CacheStats, ResponseCache
 from llmswitch.cli.options import Json, Profile, Quiet, Verbose
 from llmswitch.cli.shell import Shell
+from llmswitch.cli.times import local
 from llmswitch.paths import Paths
 from llmswitch.reports.rows import UNKNOWN, Column, Table, count
 
@@ -78,9 +78,8 @@ def _removed(number: int) -> str:
 
 def _moment(epoch_s: float | None) -> str | None:
     """ISO, local with its offset, to the second."""
-    if epoch_s is None:
-        return None
-    return datetime.fromtimestamp(epoch_s, tz=UTC).astimezone().isoformat(timespec="seconds")
+    moment = local(epoch_s)
+    return moment.isoformat(timespec="seconds") if moment else None
 
 
 def _size(number: int) -> str:

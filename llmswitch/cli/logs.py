@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
 from llmswitch.cli.options import Json, Quiet, Verbose
 from llmswitch.cli.shell import Shell
-from llmswitch.cli.times import duration_s
+from llmswitch.cli.times import duration_s, local
 from llmswitch.conversations import Conversation, Conversations, Turn
 from llmswitch.paths import Paths
 from llmswitch.reports.answer import cost_document
-from llmswitch.reports.rows import Column, Table, count, money, seconds
+from llmswitch.reports.rows import UNKNOWN, Column, Table, count, money, seconds
 from llmswitch.text import one_line
 
 __all__ = ["app"]
@@ -102,12 +101,14 @@ def _conversations(shell: Shell) -> Conversations:
     return Conversations(Paths.from_environment(shell.environ).ledger)
 
 
-def _time(epoch_s: float) -> str:
-    return datetime.fromtimestamp(epoch_s, tz=UTC).astimezone().isoformat(timespec="seconds")
+def _time(epoch_s: float) -> str | None:
+    moment = local(epoch_s)
+    return moment.isoformat(timespec="seconds") if moment else None
 
 
 def _minute(epoch_s: float) -> str:
-    return datetime.fromtimestamp(epoch_s, tz=UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+    moment = local(epoch_s)
+    return moment.strftime("%Y-%m-%d %H:%M") if moment else UNKNOWN
 
 
 def _figures(turn: Turn) -> str:

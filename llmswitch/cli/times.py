@@ -1,13 +1,13 @@
-"""Durations and moments as they are typed."""
+"""Durations and moments as they are typed, and moments as they are shown."""
 
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 
 from llmswitch.errors import ConfigError
 
-__all__ = ["duration_s", "moment"]
+__all__ = ["duration_s", "local", "moment"]
 
 _UNITS_S = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 #: a century: beyond it no calendar need be asked
@@ -32,3 +32,11 @@ def moment(text: str, flag: str, now: float) -> float:
     except (ValueError, OverflowError, OSError) as error:
         hint = "7d, 24h, 2026-11-01 or 2026-11-01T08:00"
         raise ConfigError(f"{flag} must be a duration or a date such as {hint}, not {text!r}.") from error
+
+
+def local(epoch_s: float | None) -> datetime | None:
+    """Epoch seconds in the local zone, None where unknown; what stands in a file may be no moment of any calendar."""
+    try:
+        return None if epoch_s is None else datetime.fromtimestamp(epoch_s, tz=UTC).astimezone()
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None

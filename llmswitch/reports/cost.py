@@ -36,9 +36,7 @@ def _cells(row: CostRow) -> tuple[str, ...]:
 
 
 def _spent(row: CostRow) -> str:
-    if row.unknown_price_calls and not row.cost:
-        return UNKNOWN
-    if row.unknown_price_calls:
+    if row.unknown_price_calls and row.cost is not None:
         return f"at least {money(row.cost)}"
     return money(row.cost, exact=row.exact)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -25,7 +24,8 @@ KEYS = {
 #: A call that failed before its first token is taken to have cost nothing, unless it may have failed in its answer.
 _SUMS = """count(*) AS calls, count(error_kind) AS errors, sum(cached) AS cached,
     sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
-    sum(cost_pico) AS cost, min(cost_exact) AS exact, sum(saved_pico) AS saved,
+    sum(cost_pico) AS cost, sum(cost_pico IS NOT NULL AND NOT cached) AS priced,
+    min(cost_exact) AS exact, sum(saved_pico) AS saved,
     sum(cost_pico IS NULL AND (error_kind IS NULL OR time_to_first_token_s IS NOT NULL
         OR error_kind IN ('truncated', 'malformed', 'timeout', 'content_filter'))) AS unknown"""
 
@@ -34,7 +34,8 @@ _SUMS = """count(*) AS calls, count(error_kind) AS errors, sum(cached) AS cached
 class CostRow:
     """The calls of one group; `keys` in the order of the report's `by`.
 
-    `cost` and `saved` are USD. `cost` is the sum of what is known, and None where no call's price is;
+    `cost` and `saved` are USD. `cost` is the sum of what is known, and None where prices are missing and none is
+    known: that cached answers cost 0 tells nothing of the rest.
     `unknown_price_calls` tells how many are missing from it, and with any, or an assumed rate, it is not `exact`.
     """
 
@@ -70,45 +71,26 @@ def cost_report(ledger: Path, *, by: tuple[str, ...], since: float | None, until
     where = f"WHERE {' AND '.join(given)}" if given else ""
     with reading(ledger) as connection:
         connection.row_factory = sqlite3.Row
+        connection.execute("BEGIN")  # rows and total see the same calls, whoever writes meanwhile
         # every text in it is this file's own
         query = f"SELECT {keys}, {_SUMS} FROM calls {where} GROUP BY {places} ORDER BY {places}"  # noqa: S608
         rows = tuple(_row(line, len(by)) for line in connection.execute(query, tuple(given.values())))
-    return CostReport(since, until, by, rows, _total(rows))
+        total = connection.execute(f"SELECT {_SUMS} FROM calls {where}", tuple(given.values()))  # noqa: S608
+        return CostReport(since, until, by, rows, _row(total.fetchone(), 0))
 
 
 def _row(line: sqlite3.Row, keys: int) -> CostRow:
     # where no price is missing, a sum of none is 0: every call failed before anything was billed
-    known = line["cost"] is not None or not line["unknown"]
+    known = line["priced"] or not line["unknown"]
     return CostRow(
         keys=tuple(line)[:keys],
         calls=line["calls"],
         errors=line["errors"],
-        cached=line["cached"],
+        cached=line["cached"] or 0,
         input_tokens=line["input_tokens"],
         output_tokens=line["output_tokens"],
         cost=from_pico(line["cost"] or 0) if known else None,
         exact=line["exact"] != 0 and not line["unknown"],
-        unknown_price_calls=line["unknown"],
+        unknown_price_calls=line["unknown"] or 0,
         saved=from_pico(line["saved"] or 0),
     )
-
-
-def _total(rows: tuple[CostRow, ...]) -> CostRow:
-    known = [row.cost for row in rows if row.cost is not None]
-    return CostRow(
-        keys=(),
-        calls=sum(row.calls for row in rows),
-        errors=sum(row.errors for row in rows),
-        cached=sum(row.cached for row in rows),
-        input_tokens=_known_sum(row.input_tokens for row in rows),
-        output_tokens=_known_sum(row.output_tokens for row in rows),
-        cost=sum(known, Decimal(0)) if known or not rows else None,
-        exact=all(row.exact for row in rows),
-        unknown_price_calls=sum(row.unknown_price_calls for row in rows),
-        saved=sum((row.saved for row in rows), Decimal(0)),
-    )
-
-
-def _known_sum(counts: Iterable[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from contextlib import closing
 from datetime import datetime
@@ -76,6 +77,17 @@ def test_stats_are_a_table_for_people(folder: Path, capsys: pytest.CaptureFixtur
     assert (code, err) == (0, "")
     assert (lines["answers"], lines["of them expired"], lines["folder"]) == ("1", "0", str(folder))
     assert lines["size"].endswith("kB of 1.0 GB")
+
+
+def test_an_age_of_no_calendar_is_unknown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(folder, "a")
+    with closing(sqlite3.connect(folder / "cache.db")) as connection, connection:
+        connection.execute("UPDATE Cache SET store_time = 1e300")
+    stats = json.loads(run(capsys, "stats", "--json")[1])
+    assert (stats["entries"], stats["oldest"], stats["newest"]) == (1, None, None)
+    code, out, _ = run(capsys, "stats")
+    assert code == 0
+    assert out.count("–") >= 2
 
 
 def test_the_profile_s_ttl_is_the_one_shown(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -154,6 +154,26 @@ def test_totals_are_at_least_where_some_price_is_unknown_and_never_0_where_all_a
     assert "at least" not in "".join(lines[:-1])
 
 
+def test_cached_answers_do_not_make_an_unknown_sum_0(home: Path) -> None:
+    first = Response("openai", "gpt-4", "hi", "stop", cost=Cost(Decimal("0.0025"), "genai-prices"))
+    cached = Response(
+        "openai", "gpt-4", "hi", "stop", Usage(0, 0), cost=Cost(Decimal(0), "c"), cached=True, original=first
+    )
+    fill(
+        home,
+        call_row(Caller("ask", "openai"), cached, started_at=_at("2026-11-20T10:00")),
+        row(at=_at("2026-11-20T10:00"), model="gpt-4", cost=None),
+        call_row(Caller("ask", "openai"), cached, started_at=_at("2026-11-21T10:00")),
+    )
+    document = _report(home, "report", "--by", "day")
+    assert [entry["cost"] for entry in document["rows"]] == [None, {"amount": "0", "exact": True}]
+    assert (document["total"]["cost"], document["total"]["saved"]) == (None, "0.005")
+    assert re.search(r"total +3 +0 +2 +10 +5 +– ", run(home, "cost", "report", "--by", "day").stdout)
+    fill(home, row(at=_at("2026-11-20T10:00"), provider="local", model="free", cost="0"))
+    assert _report(home)["total"]["cost"] == {"amount": "0", "exact": False}
+    assert "at least $0" in run(home, "cost").stdout.splitlines()[-1]
+
+
 def test_a_day_is_the_local_one_summer_time_included(home: Path) -> None:
     moments = ("2026-11-22T04:30", "2026-11-22T05:30", "2026-07-01T03:30", "2026-07-01T04:30")
     fill(home, *(row(at=_at(moment)) for moment in moments))

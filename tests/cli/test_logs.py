@@ -101,6 +101,19 @@ def test_a_conversation_is_shown_whole_with_model_tokens_and_cost(home: Path) ->
     ]
 
 
+@pytest.mark.parametrize("at", [1e300, -1e300, float("inf"), 253402300799.0])
+def test_a_moment_of_no_calendar_is_unknown(home: Path, at: float) -> None:
+    _say(home, "aaaa000001", "one", at=at)
+    listed = run(home, "logs", "list", zone="XYZ-2")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert listed.stdout.splitlines()[1].split() == ["aaaa000001", "–", "1", "claude", "one"]
+    document = json.loads(run(home, "logs", "list", "--json", zone="XYZ-2").stdout)
+    assert document["conversations"][0]["updated_at"] is None
+    assert "## You, –\n" in run(home, "logs", "show", "a", zone="XYZ-2").stdout
+    shown = json.loads(run(home, "logs", "show", "a", "--json", zone="XYZ-2").stdout)
+    assert shown["turns"][0]["at"] is None
+
+
 def test_what_a_model_wrote_cannot_steer_the_terminal(home: Path) -> None:
     _say(home, "aaaa000001", "\x1b[31mred\x1b]52;c;aGk=\x07", answer="line\r\n\x9b2Jtwo\x1b[0m\x07")
     for arguments in (("list",), ("list", "--json"), ("show", "a"), ("show", "a", "--json")):

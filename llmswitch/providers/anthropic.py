@@ -6,7 +6,6 @@ temperature, refuses long answers that are not streamed, and warns about old mod
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager
@@ -31,12 +30,12 @@ from llmswitch.errors import (
 from llmswitch.profiles import Settings
 from llmswitch.providers.anthropic_codec import MAX_TOKENS, decode, decode_event, encode, sampling
 from llmswitch.providers.base import IMAGES, PDF, Endpoint, Variables, Vendor, endpoint_url
+from llmswitch.providers.failures import UNREADABLE, Failure, UndecodableError, translated
+from llmswitch.providers.values import Halves
 from llmswitch.types import Chunk, Parameters, Request, Response, Usage
 
 if TYPE_CHECKING:
     import anthropic
-
-    from llmswitch.providers.failures import Failure
 
 __all__ = ["VENDOR", "AnthropicProvider"]
 
@@ -87,7 +86,7 @@ _ERROR_TYPES: Mapping[str, type[ProviderError]] = {
 }
 
 #: What cannot be decoded. The SDK builds its models without validating them: what an answer lacks is None there.
-_UNDECODABLE = (json.JSONDecodeError, UnicodeDecodeError, RecursionError, AttributeError, TypeError)
+_UNDECODABLE = (*UNREADABLE, AttributeError, TypeError)
 
 #: A 400 carries no code for these; the vendor's messages hold these words ("prompt is too long: 200001 tokens >
 #: 200000 maximum", "input length and `max_tokens` exceed context limit: …").
@@ -126,12 +125,11 @@ def _read(error: Exception, request: Request, now: float) -> Failure:
     """What `error` means for `request`; `now` is epoch seconds."""
     import anthropic
 
-    from llmswitch.providers.failures import Failure
     from llmswitch.providers.http import retry_after
 
     if not isinstance(error, anthropic.APIStatusError):
         return Failure(_kind(error))
-    said = error.api_message or str(error)
+    said = error.api_message if isinstance(error.api_message, str) and error.api_message else str(error)
     kind = _status_kind(error)
     if kind is BadRequestError and any(marker in said.lower() for marker in _CONTEXT_MARKERS):
         kind = ContextLengthError
@@ -166,7 +164,7 @@ def _status_kind(error: anthropic.APIStatusError) -> type[ProviderError]:
     """By its class, then by the vendor's `error.type`, then by its status."""
     hundreds = {3: CallConnectionError, 4: BadRequestError}
     by_status = hundreds.get(error.status_code // 100, ServerError)
-    return _by_class(error) or _ERROR_TYPES.get(error.type or "", by_status)
+    return _by_class(error) or _ERROR_TYPES.get(str(error.type), by_status)
 
 
 def _refused_parameter(message: str, parameters: Parameters) -> str | None:
@@ -202,7 +200,7 @@ class AnthropicProvider:
             max_retries=0,
             default_headers=headers,
             open_telemetry=False,
-            http_client=http_client(endpoint.base_url, endpoint.connect_timeout_s),
+            http_client=http_client(endpoint, _VARIABLES.url),
         )
         # ANTHROPIC_CUSTOM_HEADERS has been mixed in by now, and may hold another key: only ours are sent
         self._client._custom_headers = headers
@@ -219,7 +217,7 @@ class AnthropicProvider:
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """The answer as it comes; raises a ProviderError. Closing it closes the connection."""
         body = encode(self._endpoint, replace(request, stream=True))
-        usage = Usage()
+        usage, answered, halves = Usage(), False, Halves()
         with self._translated(request):
             events = await self._client.post(
                 _PATH,
@@ -234,16 +232,18 @@ class AnthropicProvider:
                 async for event in events:
                     chunk = decode_event(event, usage)
                     if chunk is not None:
-                        usage = chunk.usage or usage
-                        yield chunk
+                        usage, answered = chunk.usage or usage, True
+                        yield halves.join(chunk)
+            if not answered:
+                raise UndecodableError("it holds no event")
+            for chunk in halves.rest():
+                yield chunk
 
     async def aclose(self) -> None:
         """Release every socket."""
         await self._client.close()
 
     def _translated(self, request: Request) -> AbstractContextManager[None]:
-        from llmswitch.providers.failures import translated
-
         return translated(
             self._native_errors,
             lambda error: _read(error, request, self._wall()),

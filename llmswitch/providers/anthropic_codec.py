@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmswitch.errors import BadRequestError
 from llmswitch.providers.base import PDF, Endpoint
+from llmswitch.providers.values import token_count, whole
 from llmswitch.types import Chunk, FinishReason, Message, Parameters, Request, Response, Usage
 
 if TYPE_CHECKING:
@@ -115,11 +116,11 @@ def decode(endpoint: Endpoint, request: Request, answer: Answer) -> Response:
     return Response(
         provider=endpoint.provider,
         request_model=request.model,
-        text="".join(block.text for block in answer.content if block.type == "text"),
+        text=whole("".join(block.text for block in answer.content if block.type == "text")),
         finish_reason=_finish(answer.stop_reason) or "error",
         usage=_usage(answer.usage, Usage(reasoning_output_tokens=None if thought else 0)),
-        response_model=answer.model,
-        response_id=answer.id,
+        response_model=answer.model and whole(answer.model),
+        response_id=answer.id and whole(answer.id),
     )
 
 
@@ -166,12 +167,14 @@ def _usage(native: AnswerUsage | MessageDeltaUsage | None, before: Usage) -> Usa
         return before
     read = _later(native.cache_read_input_tokens, before.cache_read_input_tokens)
     written = _later(native.cache_creation_input_tokens, before.cache_creation_input_tokens)
+    parts = (native.cache_read_input_tokens, native.cache_creation_input_tokens)
+    sent = [token_count(part) for part in parts if part is not None]
     cached = (before.cache_read_input_tokens or 0) + (before.cache_creation_input_tokens or 0)
     uncached = _later(native.input_tokens, None if before.input_tokens is None else before.input_tokens - cached)
     by_age = getattr(native, "cache_creation", None)  # only the first event of a stream has it
     details = native.output_tokens_details
     return Usage(
-        input_tokens=None if uncached is None else uncached + (read or 0) + (written or 0),
+        input_tokens=None if uncached is None or None in sent else uncached + (read or 0) + (written or 0),
         output_tokens=_later(native.output_tokens, before.output_tokens),
         cache_read_input_tokens=read,
         cache_creation_input_tokens=written,
@@ -182,5 +185,5 @@ def _usage(native: AnswerUsage | MessageDeltaUsage | None, before: Usage) -> Usa
     )
 
 
-def _later(now: int | None, before: int | None) -> int | None:
-    return before if now is None else now
+def _later(now: object, before: int | None) -> int | None:
+    return before if now is None else token_count(now)

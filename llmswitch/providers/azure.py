@@ -106,7 +106,7 @@ def _connect(endpoint: Endpoint) -> Provider:
 def _v1_client(endpoint: Endpoint) -> AsyncOpenAI:
     """OpenAI's own, as Azure documents it: key and token alike go as Bearer."""
     secret = endpoint.api_key or endpoint.token
-    return plain_client(endpoint, secret.reveal() if secret else _entra_token())
+    return plain_client(endpoint, secret.reveal() if secret else _entra_token(), _VARIABLES.url)
 
 
 def _dated_client(endpoint: Endpoint) -> AsyncOpenAI:
@@ -116,7 +116,7 @@ def _dated_client(endpoint: Endpoint) -> AsyncOpenAI:
     from llmswitch.providers.http import http_client
 
     key, token = endpoint.api_key, endpoint.token
-    http = http_client(endpoint.base_url, endpoint.connect_timeout_s)
+    http = http_client(endpoint, _VARIABLES.url)
     client = AsyncAzureOpenAI(
         base_url=endpoint.base_url,
         api_version=endpoint.api_version,

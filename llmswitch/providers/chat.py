@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmswitch.providers.base import Endpoint
 from llmswitch.providers.chat_codec import Dialect, decode, decode_chunk, sent_request_id
+from llmswitch.providers.failures import UndecodableError, translated
+from llmswitch.providers.values import Halves
 from llmswitch.types import Chunk, Request, Response
 
 if TYPE_CHECKING:
@@ -20,13 +22,16 @@ __all__ = ["ChatAdapter", "plain_client", "seal"]
 _PATH = "/chat/completions"
 
 
-def plain_client(endpoint: Endpoint, key: str | Callable[[], Awaitable[str]]) -> AsyncOpenAI:
-    """OpenAI's client for `endpoint`: no retries, no redirects, nothing of the environment in it."""
+def plain_client(endpoint: Endpoint, key: str | Callable[[], Awaitable[str]], url_variable: str) -> AsyncOpenAI:
+    """OpenAI's client for `endpoint`: no retries, no redirects, nothing of the environment in it.
+
+    Raises ConfigError where the endpoint's address, which `url_variable` holds, is none.
+    """
     from openai import AsyncOpenAI
 
     from llmswitch.providers.http import http_client
 
-    http = http_client(endpoint.base_url, endpoint.connect_timeout_s)
+    http = http_client(endpoint, url_variable)
     client = AsyncOpenAI(
         api_key=key,
         base_url=endpoint.base_url,
@@ -92,7 +97,8 @@ class ChatAdapter:
                 _PATH, cast_to=object, body=body, stream=True, stream_cls=AsyncStream[object]
             )
         request_id = sent_request_id(events.response.headers)
-        refused = False
+        refused = answered = False
+        halves = Halves()
         with self._translated(request, request_id):
             async with events:
                 async for raw in events:
@@ -100,7 +106,12 @@ class ChatAdapter:
                     if refused and chunk.finish_reason:  # a refusal ends with 'stop'
                         chunk = replace(chunk, finish_reason="content_filter")
                     refused = refused or chunk.finish_reason == "content_filter"
-                    yield chunk
+                    answered = True
+                    yield halves.join(chunk)
+            if not answered:
+                raise UndecodableError("it holds no event")
+            for chunk in halves.rest():
+                yield chunk
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -109,7 +120,6 @@ class ChatAdapter:
     def _translated(self, request: Request, request_id: str | None = None) -> AbstractContextManager[None]:
         """`request_id` is that of an answer that came; one that refuses the call brings its own."""
         from llmswitch.providers.chat_errors import native_errors, read
-        from llmswitch.providers.failures import translated
 
         names = {theirs: ours for ours, theirs in self._dialect.names.items()}
         return translated(

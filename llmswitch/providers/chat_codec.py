@@ -16,9 +16,11 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from llmswitch.providers.base import PDF, Endpoint, Variables
+from llmswitch.providers.failures import UndecodableError
+from llmswitch.providers.values import token_count, whole
 from llmswitch.types import Attachment, Chunk, FinishReason, Message, Request, Response, Usage
 
-__all__ = ["Dialect", "UndecodableError", "decode", "decode_chunk", "encode", "sent_request_id"]
+__all__ = ["Dialect", "decode", "decode_chunk", "encode", "sent_request_id"]
 
 #: the SDK's Literal (openai/types/chat/chat_completion.py), then what compatible servers add to it
 _FINISH_REASONS: Mapping[str, FinishReason] = {
@@ -36,10 +38,6 @@ _FINISH_REASONS: Mapping[str, FinishReason] = {
 
 #: OpenAI's strict mode refuses a schema that holds one of these
 _NOT_STRICT = frozenset({"allOf", "oneOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas"})
-
-
-class UndecodableError(Exception):
-    """The answer is not of the format; the text completes 'the answer cannot be read: …'."""
 
 
 class Dialect(NamedTuple):
@@ -134,11 +132,11 @@ def decode(raw: object, *, provider: str, request_model: str, request_id: str | 
     return Response(
         provider=provider,
         request_model=request_model,
-        text=content.text,
+        text=whole(content.text),
         finish_reason=finish,
         usage=ends.usage or Usage(),
-        response_model=ends.response_model,
-        response_id=ends.response_id,
+        response_model=ends.response_model and whole(ends.response_model),
+        response_id=ends.response_id and whole(ends.response_id),
         request_id=request_id,
     )
 
@@ -238,8 +236,7 @@ def _usage(raw: object) -> Usage | None:
 
 
 def _count(raw: object, name: str) -> int | None:
-    value = raw.get(name) if isinstance(raw, dict) else None
-    return value if type(value) is int and value >= 0 else None
+    return token_count(raw.get(name)) if isinstance(raw, dict) else None
 
 
 def _word(value: object) -> str | None:

@@ -27,8 +27,8 @@ from llmswitch.errors import (
     ServerError,
     TruncatedError,
 )
-from llmswitch.providers.chat_codec import UndecodableError, sent_request_id
-from llmswitch.providers.failures import Failure
+from llmswitch.providers.chat_codec import sent_request_id
+from llmswitch.providers.failures import UNREADABLE, Failure
 
 if TYPE_CHECKING:
     from openai import APIError
@@ -119,10 +119,7 @@ def native_errors() -> dict[type[Exception], type[ProviderError]]:
         openai.WebSocketQueueFullError: CallConnectionError,
         openai.OpenAIError: ServerError,
         **HTTP_ERRORS,
-        json.JSONDecodeError: MalformedError,
-        UnicodeDecodeError: MalformedError,
-        RecursionError: MalformedError,  # JSON nested too deep to be an answer
-        UndecodableError: MalformedError,
+        **UNREADABLE,
     }
 
 
@@ -190,5 +187,8 @@ def _said(error: Exception) -> str | None:
     if isinstance(said, dict):
         said = said.get("message") or said.get("detail") or said
     if isinstance(said, dict | list):
-        return json.dumps(said, ensure_ascii=False, default=str)
+        try:
+            return json.dumps(said, ensure_ascii=False, default=str)
+        except RecursionError:  # it was just shallow enough to be read
+            return ""
     return said if isinstance(said, str) else ""

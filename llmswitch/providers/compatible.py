@@ -141,4 +141,5 @@ def _configure(name: str, server: _Server, variables: Variables, settings: Setti
 
 def _connect(dialect: Dialect, endpoint: Endpoint) -> Provider:
     key = endpoint.api_key.reveal() if endpoint.api_key else _NO_KEY
-    return ChatAdapter(endpoint, plain_client(endpoint, key), dialect, partial(encode, dialect))
+    client = plain_client(endpoint, key, dialect.variables.url)
+    return ChatAdapter(endpoint, client, dialect, partial(encode, dialect))

@@ -21,7 +21,19 @@ from llmswitch.providers.base import Endpoint, Variables
 from llmswitch.text import one_line
 from llmswitch.types import Request
 
-__all__ = ["Failure", "translated"]
+__all__ = ["UNREADABLE", "Failure", "UndecodableError", "translated"]
+
+
+class UndecodableError(Exception):
+    """The answer is not of the format; the text completes 'the answer cannot be read: …'."""
+
+
+#: What reading an answer raises -> ours. ValueError itself is a number of more digits than Python reads.
+UNREADABLE: Mapping[type[Exception], type[ProviderError]] = {
+    UndecodableError: MalformedError,
+    ValueError: MalformedError,
+    RecursionError: MalformedError,  # nested too deep to be an answer
+}
 
 
 class Failure(NamedTuple):
@@ -67,6 +79,8 @@ def translated(
     try:
         yield
     except native as error:
+        if isinstance(error, UnicodeEncodeError):  # a ValueError, but of what was to be sent
+            raise
         failure = read(error)
         secrets = (*failure.secrets, *(s.reveal() for s in (endpoint.api_key, endpoint.token) if s is not None))
         error.args = tuple(_without_secrets(str(arg), secrets) for arg in error.args)
@@ -98,7 +112,7 @@ def _text(failure: Failure, error: Exception, endpoint: Endpoint, variables: Var
     if status is not None and 300 <= status < 400:
         return f"{who} at {host} answered {status}, a redirect, which is not followed. Set {variables.url} to its goal"
     if failure.kind is MalformedError:
-        flaw = failure.flaw or _flaw(error)
+        flaw = (failure.flaw or _flaw(error)).rstrip(".")
         return f"{who} at {host} sent an answer that cannot be read: {flaw}. Check that {variables.url} leads there"
     if failure.said is not None:
         said = failure.said.strip()
@@ -108,10 +122,12 @@ def _text(failure: Failure, error: Exception, endpoint: Endpoint, variables: Var
     if failure.kind is CallTimeoutError:
         return f"{who} at {host} took no connection within {endpoint.connect_timeout_s:g} s (LLM_CONNECT_TIMEOUT)"
     cause = error.__cause__ or error
-    reason = str(cause) or type(cause).__name__
+    reason = str(cause).rstrip(".") or type(cause).__name__
     return f"{who}: the connection to {host} failed: {reason}. Check {variables.url}"
 
 
 def _flaw(error: Exception) -> str:
+    if isinstance(error, UndecodableError):
+        return str(error)
     no_json = any(isinstance(e, JSONDecodeError | UnicodeDecodeError) for e in (error, error.__cause__))
     return "it is not JSON" if no_json else "it is not of its API's format"

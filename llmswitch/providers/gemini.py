@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from llmswitch.errors import ConfigError
 from llmswitch.profiles import Settings
 from llmswitch.providers.base import IMAGES, PDF, Endpoint, Variables, Vendor, endpoint_url
-from llmswitch.providers.gemini_codec import decode, decode_chunk, encode, preview
+from llmswitch.providers.failures import UndecodableError, translated
+from llmswitch.providers.gemini_codec import decode, decode_chunk, encode, is_answer, preview
+from llmswitch.providers.values import Halves
 from llmswitch.types import Chunk, Request, Response
 
 if TYPE_CHECKING:
@@ -121,7 +123,7 @@ class GeminiProvider:
         self._wall = wall
         self._variables = _VERTEX_VARIABLES if endpoint.api_key is None else _KEY_VARIABLES
         self._native_errors = tuple(native_errors())
-        self._http = http_client(endpoint.base_url, endpoint.connect_timeout_s)
+        self._http = http_client(endpoint, self._variables.url)
         self._http.event_hooks = {"request": [self._bound], "response": [_keep]}
         self._client = _client(endpoint, self._http)
 
@@ -141,7 +143,7 @@ class GeminiProvider:
         """The answer as it comes; raises a ProviderError. Closing it closes the connection."""
         contents, config = _arguments(encode(self._endpoint, request))
         model = _model(request)
-        response = None
+        response, answered, halves = None, False, Halves()
         with self._translated(request):
             pieces = await self._client.aio.models.generate_content_stream(
                 model=model, contents=contents, config=config
@@ -150,11 +152,16 @@ class GeminiProvider:
                 async with aclosing(pieces):  # type: ignore[type-var]  # it is an async generator
                     async for piece in pieces:
                         response = response or _response.get()
-                        yield decode_chunk(piece)
+                        answered = answered or is_answer(piece)
+                        yield halves.join(decode_chunk(piece))
             finally:
                 # closing the SDK's outermost generator closes none of those within, and so no connection
                 if response is not None:
                     await response.aclose()
+            if not answered:
+                raise UndecodableError("it holds no event")
+            for chunk in halves.rest():
+                yield chunk
 
     async def aclose(self) -> None:
         """Release every socket."""
@@ -162,7 +169,6 @@ class GeminiProvider:
         await self._http.aclose()
 
     def _translated(self, request: Request) -> AbstractContextManager[None]:
-        from llmswitch.providers.failures import translated
         from llmswitch.providers.gemini_errors import read
 
         return translated(

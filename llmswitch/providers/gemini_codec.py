@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from llmswitch.errors import MalformedError
 from llmswitch.providers.base import Endpoint
+from llmswitch.providers.values import token_count, whole
 from llmswitch.types import Attachment, Chunk, FinishReason, Message, Request, Response, Usage
 
 if TYPE_CHECKING:
     from google.genai.types import GenerateContentResponse, GenerateContentResponseUsageMetadata
 
-__all__ = ["BLOCK_REASONS", "FINISH_REASONS", "decode", "decode_chunk", "encode", "preview"]
+__all__ = ["BLOCK_REASONS", "FINISH_REASONS", "decode", "decode_chunk", "encode", "is_answer", "preview"]
 
 FINISH_REASONS: Mapping[str, FinishReason] = {
     "STOP": "stop",
@@ -119,12 +120,17 @@ def decode(endpoint: Endpoint, request: Request, answer: GenerateContentResponse
     return Response(
         provider=endpoint.provider,
         request_model=request.model,
-        text=chunk.text,
+        text=whole(chunk.text),
         finish_reason=chunk.finish_reason or "error",
         usage=chunk.usage or Usage(),
-        response_model=chunk.response_model,
-        response_id=chunk.response_id,
+        response_model=chunk.response_model and whole(chunk.response_model),
+        response_id=chunk.response_id and whole(chunk.response_id),
     )
+
+
+def is_answer(piece: GenerateContentResponse) -> bool:
+    """Whether `piece` holds anything of the vendor's: the SDK makes an empty one of any object."""
+    return bool(piece.candidates or piece.prompt_feedback or piece.usage_metadata)
 
 
 def decode_chunk(piece: GenerateContentResponse) -> Chunk:
@@ -158,10 +164,16 @@ def _usage(native: GenerateContentResponseUsageMetadata | None) -> Usage | None:
     """
     if native is None or native.prompt_token_count is None:
         return None
-    thoughts = native.thoughts_token_count or 0
     return Usage(
-        input_tokens=native.prompt_token_count + (native.tool_use_prompt_token_count or 0),
-        output_tokens=(native.candidates_token_count or 0) + thoughts,
-        cache_read_input_tokens=native.cached_content_token_count or 0,
-        reasoning_output_tokens=thoughts,
+        input_tokens=_sum(native.prompt_token_count, native.tool_use_prompt_token_count),
+        output_tokens=_sum(native.candidates_token_count, native.thoughts_token_count),
+        cache_read_input_tokens=_sum(native.cached_content_token_count),
+        reasoning_output_tokens=_sum(native.thoughts_token_count),
     )
+
+
+def _sum(*parts: int | None) -> int | None:
+    """Of counts where None is 0; None where one of them can be no count."""
+    counts = [token_count(part or 0) for part in parts]
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None

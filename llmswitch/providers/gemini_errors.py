@@ -5,7 +5,6 @@ The most specific says it: a reason in the error's details, then the HTTP status
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ from llmswitch.errors import (
     RateLimitError,
     ServerError,
 )
-from llmswitch.providers.failures import Failure
+from llmswitch.providers.failures import UNREADABLE, Failure
 from llmswitch.types import Parameters, Request
 
 if TYPE_CHECKING:
@@ -84,7 +83,6 @@ _PARAMETER_MARKERS: Mapping[str, str] = {
 def native_errors() -> dict[type[Exception], type[ProviderError]]:
     """What a call can raise -> ours, the first match in order counts. Imports the SDK."""
     import google.auth.exceptions
-    import pydantic
     from google.genai import errors
 
     from llmswitch.providers.http import HTTP_ERRORS
@@ -95,10 +93,7 @@ def native_errors() -> dict[type[Exception], type[ProviderError]]:
         google.auth.exceptions.TransportError: CallConnectionError,
         google.auth.exceptions.GoogleAuthError: AuthenticationError,
         **HTTP_ERRORS,
-        json.JSONDecodeError: MalformedError,
-        UnicodeDecodeError: MalformedError,
-        RecursionError: MalformedError,
-        pydantic.ValidationError: MalformedError,
+        **UNREADABLE,  # pydantic's ValidationError among them
         # the SDK takes the JSON apart before it validates it, and an error event apart without looking
         AttributeError: MalformedError,
         TypeError: MalformedError,

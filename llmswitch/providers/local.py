@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 import secrets
+import signal
 import threading
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -17,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from llmswitch.errors import ConfigError, TruncatedError
+from llmswitch.errors import ConfigError, ContextLengthError, TruncatedError
 from llmswitch.profiles import Settings
 from llmswitch.providers.base import Endpoint, Provider, Variables, Vendor
 from llmswitch.providers.chat import ChatAdapter, plain_client
@@ -68,7 +69,8 @@ def _path(address: str) -> Path:
 def _connect(endpoint: Endpoint) -> Provider:
     base_url, key = _served(endpoint)
     inner = replace(endpoint, base_url=base_url, api_key=Secret(key))
-    return _Local(ChatAdapter(inner, plain_client(inner, key), _DIALECT, _encode), endpoint)
+    client = plain_client(inner, key, _DIALECT.variables.url)
+    return _Local(ChatAdapter(inner, client, _DIALECT, _encode), endpoint)
 
 
 def _encode(endpoint: Endpoint, request: Request) -> dict[str, Any]:
@@ -104,9 +106,20 @@ class _Local:
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """The answer as it comes; raises a ProviderError."""
-        async with aclosing(self._inner.stream(request)) as chunks:  # type: ignore[type-var]  # an async generator
-            async for chunk in chunks:
-                yield replace(chunk, usage=self._counted(chunk.usage))
+        try:
+            async with aclosing(self._inner.stream(request)) as chunks:  # type: ignore[type-var]  # an async generator
+                async for chunk in chunks:
+                    yield replace(chunk, usage=self._counted(chunk.usage))
+        except ContextLengthError as error:
+            # llama.cpp says how long it was, and to increase what nobody here can
+            said = error.message.partition(", try increasing")[0].rstrip(".")
+            raise ContextLengthError(
+                f"{said}. Send less: shorten the prompt, or ask in a new conversation.",
+                provider=error.provider,
+                request_model=error.request_model,
+                status=error.status,
+                request_id=error.request_id,
+            ) from error
 
     def _counted(self, usage: Usage | None) -> Usage | None:
         """The known models do not reason; of another the server does not count how much it does."""
@@ -127,12 +140,19 @@ def _served(endpoint: Endpoint) -> tuple[str, str]:
             if not _servers:
                 # A server that outlives its interpreter crashes it. Registered here, this runs before whatever was
                 # registered at the start, while the interpreter is still whole.
-                atexit.register(_servers.clear)
+                atexit.register(_close)
             key = secrets.token_urlsafe(32)
             server = _load(endpoint, key)
             _servers[wanted] = server, f"{server.listening_address}/v1", key
         _, base_url, key = _servers[wanted]
     return base_url, key
+
+
+def _close() -> None:
+    """End every server. It takes up to a second, which a Ctrl-C must not cut short; nothing of ours runs after it."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _servers.clear()
 
 
 def _load(endpoint: Endpoint, key: str) -> Any:

@@ -50,7 +50,8 @@ def _encode(endpoint: Endpoint, request: Request) -> dict[str, Any]:
 
 def _connect(endpoint: Endpoint) -> Provider:
     assert endpoint.api_key is not None  # noqa: S101  # _configure demands one
-    return ChatAdapter(endpoint, plain_client(endpoint, endpoint.api_key.reveal()), _DIALECT, _encode)
+    client = plain_client(endpoint, endpoint.api_key.reveal(), _DIALECT.variables.url)
+    return ChatAdapter(endpoint, client, _DIALECT, _encode)
 
 
 VENDOR = Vendor(

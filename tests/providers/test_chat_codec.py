@@ -12,7 +12,8 @@ from openai.types.chat.chat_completion import Choice
 from openai.types.chat.chat_completion_chunk import Choice as ChunkChoice
 
 from llmswitch.providers.base import Endpoint, Variables
-from llmswitch.providers.chat_codec import _FINISH_REASONS, Dialect, UndecodableError, decode, decode_chunk, encode
+from llmswitch.providers.chat_codec import _FINISH_REASONS, Dialect, decode, decode_chunk, encode
+from llmswitch.providers.failures import UndecodableError
 from llmswitch.types import Attachment, Chunk, FinishReason, Message, Request, Response, Usage
 from tests.providers.asking import question
 

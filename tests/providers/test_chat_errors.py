@@ -13,8 +13,8 @@ import pytest
 from llmswitch.errors import LLMSwitchError, ProviderError
 from llmswitch.providers import failures
 from llmswitch.providers.base import Endpoint, Variables
-from llmswitch.providers.chat_codec import UndecodableError
 from llmswitch.providers.chat_errors import native_errors, read
+from llmswitch.providers.failures import UndecodableError
 from llmswitch.types import Secret
 from tests.providers.asking import below, question
 

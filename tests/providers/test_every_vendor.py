@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 import logging
 import re
 import threading
@@ -16,11 +18,12 @@ import pytest
 from llmock.scenarios import Fail, Reply, StreamFault
 from llmock.testing import LLMockServer
 
+from llmswitch.errors import ConfigError
 from llmswitch.providers import chat_errors, gemini_errors
-from llmswitch.types import Chunk
+from llmswitch.types import Chunk, Usage
 from tests.providers.asking import ask, chunks, failed, settings_of, text_of
 from tests.providers.fakes import Row, anthropic, gemini, openai
-from tests.servers.recorder import Answer, Recorder
+from tests.servers.recorder import Answer, Recorder, Seen
 
 ROWS = (anthropic.ROW, gemini.ROW, openai.ROW)
 
@@ -272,6 +275,153 @@ def test_the_connect_timeout_is_the_profiles(row: Row, full_listener: str, asked
     assert error.kind == "timeout"
     assert time.monotonic() - started < 5
     assert "0.3 s (LLM_CONNECT_TIMEOUT)" in error.message
+
+
+# a server that means harm, or is broken
+
+
+def raw(value: object, count: str) -> str:
+    """`value` as JSON, `count` where it holds the number 987."""
+    return (value if isinstance(value, str) else json.dumps(value)).replace("987", count)
+
+
+@every_vendor
+@pytest.mark.parametrize("count", ["1" * 5000, "[" * 100_000])
+def test_a_number_or_a_depth_that_python_refuses_is_malformed(row: Row, server: Recorder, count: str) -> None:
+    whole, events = row.counted(987)
+    server.answer = lambda seen: Answer(
+        raw(whole, count).encode(), events=[raw(e, count) for e in events] if is_streamed(seen) else None
+    )
+    for asked in (ask, chunks):
+        error = failed(asked, row.vendor, row.environ_of(server.url), row.question())
+        assert error.kind == "malformed"
+        assert f"Check that {row.url_variable} leads there." in error.message
+
+
+@every_vendor
+@both_ways
+@pytest.mark.parametrize("detail", ["1" * 5000, "[" * 100_000, "[" * 900 + "]" * 900, "[" * 985 + "]" * 985])
+def test_an_error_that_python_cannot_read_is_an_error_of_ours(
+    row: Row, server: Recorder, asked: Any, detail: str
+) -> None:
+    server.answer = Answer(f'{{"error": {{"message": {detail}, "code": 500}}}}'.encode(), 500)
+    assert failed(asked, row.vendor, row.environ_of(server.url), row.question()).kind in ("malformed", "server")
+
+
+def is_streamed(seen: Seen) -> bool:
+    return "stream" in seen.path or bool(seen.json.get("stream"))
+
+
+@every_vendor
+@pytest.mark.parametrize("count", [-5, 10**13, "7x", 1.5])
+def test_a_count_of_tokens_that_can_be_none_is_not_kept(row: Row, server: Recorder, count: object) -> None:
+    if row.vendor.key == "gemini" and not isinstance(count, int):
+        pytest.skip("the SDK refuses the whole answer: see `broken`")
+    whole, events = row.counted(count)
+    server.answer = lambda seen: Answer(whole, events=events if is_streamed(seen) else None)
+    environ = row.environ_of(server.url)
+    pieces = chunks(row.vendor, environ, row.question())
+    assert text_of(pieces) == "Paris"
+    for usage in (ask(row.vendor, environ, row.question()).usage, *(p.usage for p in pieces if p.usage)):
+        assert (usage.input_tokens, usage.output_tokens) == (None, None)
+        assert count not in [getattr(usage, name) for name in Usage.__slots__]
+
+
+@every_vendor
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(b"<html>\n\n<p>hello\n</html>", headers={"content-type": "text/html"}),
+        Answer({"ok": True}),
+        Answer(b"hello", headers={"content-type": "text/plain"}),
+        Answer(b""),
+        Answer(b"", headers={"content-type": "text/event-stream"}),
+        Answer(b": ping\n\n", headers={"content-type": "text/event-stream"}),
+    ],
+)
+def test_a_stream_without_one_event_is_malformed(row: Row, server: Recorder, answer: Answer) -> None:
+    server.answer = answer
+    error = failed(chunks, row.vendor, row.environ_of(server.url), row.question())
+    assert error.kind == "malformed"
+    assert f"Check that {row.url_variable} leads there." in error.message
+
+
+MEGABYTE = b"x" * 2**20
+
+
+def endless() -> Iterator[bytes]:
+    while True:
+        yield MEGABYTE
+
+
+def comments() -> Iterator[bytes]:
+    while True:
+        yield b":" + MEGABYTE + b"\n\n"
+
+
+@every_vendor
+@pytest.mark.parametrize(("asked", "sent"), [(ask, endless), (chunks, endless), (chunks, comments)])
+def test_a_body_without_end_is_given_up(row: Row, server: Recorder, asked: Any, sent: Any) -> None:
+    server.answer = Answer(pieces=sent)
+    error = failed(asked, row.vendor, row.environ_of(server.url), row.question())
+    assert error.kind == "malformed"
+    assert server.left.wait(5)
+
+
+@every_vendor
+@both_ways
+def test_a_small_body_that_unpacks_without_end_is_given_up(row: Row, server: Recorder, asked: Any) -> None:
+    bomb = gzip.compress(MEGABYTE * 65)
+    server.answer = Answer(bomb, headers={"content-encoding": "gzip"})
+    assert failed(asked, row.vendor, row.environ_of(server.url), row.question()).kind == "malformed"
+
+
+@every_vendor
+def test_a_packed_answer_is_read(row: Row, server: Recorder) -> None:
+    whole, _ = row.counted(3)
+    server.answer = Answer(gzip.compress(json.dumps(whole).encode()), headers={"content-encoding": "gzip"})
+    assert ask(row.vendor, row.environ_of(server.url), row.question()).text == "Paris"
+
+
+@every_vendor
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        (("a\ud83d", "\ude00b"), "a\U0001f600b"),
+        (("\ud83d", "", "\ude00"), "\U0001f600"),
+        (("a\ud83d",), "a\ufffd"),
+        (("\ud83d", "b"), "\ufffdb"),
+        (("\ude00",), "\ufffd"),
+    ],
+)
+def test_halves_of_a_letter_are_joined_over_events(
+    row: Row, server: Recorder, sent: tuple[str, ...], shown: str
+) -> None:
+    server.answer = Answer(events=(*row.par, *map(row.text_event, sent), *row.end))
+    assert text_of(chunks(row.vendor, row.environ_of(server.url), row.question())) == f"Par{shown}"
+
+
+@every_vendor
+def test_half_a_letter_never_leaves_the_adapter(row: Row, server: Recorder) -> None:
+    server.answer = Answer(row.worded("x\ud83d"))
+    answer = ask(row.vendor, row.environ_of(server.url), row.question())
+    assert (answer.text, answer.response_id, answer.response_model) == ("x\ufffd",) * 3
+
+
+@every_vendor
+def test_an_address_that_is_none_names_its_variable(row: Row) -> None:
+    environ = row.environ_of("http://1.2.3.999")
+    with pytest.raises(ConfigError, match=row.url_variable):
+        row.vendor.connect(row.vendor.configure(settings_of(environ)))
+
+
+@every_vendor
+@both_ways
+def test_no_text_of_an_error_ends_twice(row: Row, server: Recorder, asked: Any) -> None:
+    server.answer = Answer(drop=True)
+    error = failed(asked, row.vendor, row.environ_of(server.url), row.question())
+    assert error.kind == "connection"
+    assert ".." not in error.message
 
 
 @pytest.fixture

@@ -130,7 +130,7 @@ def test_a_schema_is_obeyed(endpoint: Endpoint) -> None:
 
 
 def test_a_prompt_longer_than_the_context_says_so(endpoint: Endpoint) -> None:
-    with pytest.raises(ContextLengthError, match=r"exceeds the available context size \(8192 tokens") as raised:
+    with pytest.raises(ContextLengthError, match=r"context size \(8192 tokens\)\. Send less: .*\.$") as raised:
         asyncio.run(ask(endpoint, request("word " * 9000)))
     assert raised.value.status == 400
     assert raised.value.request_model == DEFAULT_MODEL
@@ -271,8 +271,19 @@ def run_script(home: Path, body: str, model: str = DEFAULT_MODEL) -> tuple[subpr
             0,
             "",
         ),
+        # Ctrl-C again and again, while the server is being ended
+        (
+            "import atexit\n"
+            "def press():\n"
+            "    while not time.sleep(0.05): os.kill(os.getpid(), signal.SIGINT)\n"
+            "seen = threading.Event()\n"
+            "threading.Thread(target=lambda: asyncio.run(stream(seen.set)), daemon=True).start(); seen.wait()\n"
+            "atexit.register(threading.Thread(target=press, daemon=True).start)",
+            0,
+            "",
+        ),
     ],
-    ids=["exception", "ctrl-c", "daemon-thread"],
+    ids=["exception", "ctrl-c", "daemon-thread", "more-ctrl-c"],
 )
 def test_the_process_ends_promptly_and_prints_nothing_of_its_own(
     body: str, code: int, last: str, home_with_model: Path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -40,6 +40,10 @@ class Answer:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     events: Sequence[object] | None = None
+    #: makes a chunked body as it goes out, instead of `body`
+    pieces: Callable[[], Iterable[bytes]] | None = None
+    #: hang up without a word
+    drop: bool = False
     cut: bool = False
     #: the last event is followed by silence until this is set
     hold: threading.Event | None = None
@@ -136,6 +140,14 @@ class Recorder(Loopback):
 
     def respond(self, seen: Seen, out: Handler) -> None:
         answer = self.answer(seen) if callable(self.answer) else self.answer
+        if answer.drop:
+            return
+        if answer.pieces is not None:
+            out.start(answer.status, {"transfer-encoding": "chunked", **answer.headers})
+            for piece in answer.pieces():
+                out.chunk(piece)
+            out.chunk(b"")
+            return
         if answer.events is None:
             body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
             length = len(body) + (1 if answer.cut else 0)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from llmock.testing import LLMockServer
 
@@ -37,6 +38,13 @@ class Row:
     overloaded: int
     #: a stream's events until its first text, "Par"
     par: tuple[object, ...]
+    #: a text -> the event that brings it; and the events after the last one
+    text_event: Callable[[str], object]
+    end: tuple[object, ...]
+    #: any value -> "Paris" whole and as a stream, where every count of tokens is that
+    counted: Callable[[object], tuple[dict[str, Any], tuple[object, ...]]]
+    #: a text -> the whole answer that has it as text, id and model
+    worded: Callable[[str], dict[str, Any]]
     #: whole answers that are none of the vendor's
     nonsense: tuple[Answer, ...]
     #: what the headers of `sent` and `refused` call the call

@@ -46,16 +46,38 @@ WHOLE = {
     "usage": {"input_tokens": 3, "output_tokens": 2},
 }
 START = event({"type": "message_start", "message": {**WHOLE, "content": [], "stop_reason": None}})
-PAR = event({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Par"}})
+
+
+def text_event(text: str) -> str:
+    return event({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}})
+
+
+PAR = text_event("Par")
+END = (
+    event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 7}}),
+    event({"type": "message_stop"}),
+)
 STREAM = (
     START,
     event({"type": "ping"}),
     PAR,
-    event({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "is"}}),
-    event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 7}}),
-    event({"type": "message_stop"}),
+    text_event("is"),
+    *END,
 )
 HEADERS = {"request-id": "req_1"}
+
+
+def counted(value: object) -> tuple[dict[str, Any], tuple[object, ...]]:
+    names = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    usage = {**dict.fromkeys(names, value), "output_tokens_details": {"thinking_tokens": value}}
+    whole = {**WHOLE, "usage": usage}
+    start = event({"type": "message_start", "message": {**whole, "content": [], "stop_reason": None}})
+    end = event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage})
+    return whole, (start, PAR, text_event("is"), end)
+
+
+def worded(text: str) -> dict[str, Any]:
+    return {**WHOLE, "id": text, "model": text, "content": [{"type": "text", "text": text}]}
 
 
 def sent(seen: Seen) -> Answer:
@@ -90,6 +112,10 @@ ROW = Row(
     unauthorized="authentication_error",
     overloaded=529,
     par=(START, PAR),
+    text_event=text_event,
+    end=END,
+    counted=counted,
+    worded=worded,
     request_id="req_1",
     reasoning_tokens=0,
     price_provider="anthropic",
@@ -105,7 +131,6 @@ ROW = Row(
         "[]\nevent: message_delta",
         "[" * 100_000 + "\nevent: message_delta",
         event({"type": "message_delta"}),
-        event({"type": "message_delta", "delta": {}, "usage": {"input_tokens": "many"}}),
         event({"type": "content_block_start"}),
         event({"type": "message_start"}),
     ),

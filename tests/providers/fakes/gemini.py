@@ -34,7 +34,7 @@ def mocked(mock: LLMockServer) -> dict[str, str]:
 def piece(text: str, finish: str | None = None, **rest: Any) -> dict[str, Any]:
     candidate = {"content": {"role": "model", "parts": [{"text": text}]}, "index": 0}
     ended = {"finishReason": finish} if finish else {}
-    return {"candidates": [{**candidate, **ended}], "modelVersion": "m1", "responseId": "r1", **rest}
+    return {"candidates": [{**candidate, **ended}], "modelVersion": "m1", "responseId": "r1"} | rest
 
 
 COUNTS = {"promptTokenCount": 3, "candidatesTokenCount": 2, "thoughtsTokenCount": 4, "totalTokenCount": 9}
@@ -44,6 +44,15 @@ STREAM = (
     piece("is", "STOP", usageMetadata=COUNTS),
 )
 USAGE = Usage(3, 6, cache_read_input_tokens=0, reasoning_output_tokens=4)
+
+
+def counted(value: object) -> tuple[dict[str, Any], tuple[object, ...]]:
+    counts: dict[str, Any] = {"usageMetadata": dict.fromkeys((*COUNTS, "cachedContentTokenCount"), value)}
+    return {**WHOLE, **counts}, (piece("Par", **counts), piece("is", "STOP", **counts))
+
+
+def worded(text: str) -> dict[str, Any]:
+    return piece(text, "STOP", modelVersion=text, responseId=text)
 
 
 def sent(seen: Seen) -> Answer:
@@ -83,6 +92,10 @@ ROW = Row(
     unauthorized="UNAUTHENTICATED",
     overloaded=503,
     par=(piece("Par"),),
+    text_event=piece,
+    end=(piece("", "STOP"),),
+    counted=counted,
+    worded=worded,
     request_id=None,
     reasoning_tokens=0,
     price_provider="google",

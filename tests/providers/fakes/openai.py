@@ -50,6 +50,20 @@ STREAM = (
 HEADERS = {"x-request-id": "req_1"}
 
 
+def counted(value: object) -> tuple[dict[str, Any], tuple[object, ...]]:
+    usage = {
+        **dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"), value),
+        "prompt_tokens_details": {"cached_tokens": value},
+        "completion_tokens_details": {"reasoning_tokens": value},
+    }
+    return {**WHOLE, "usage": usage}, (*STREAM[:-2], piece(usage=usage), "[DONE]")
+
+
+def worded(text: str) -> dict[str, Any]:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    return {"id": text, "model": text, "choices": [choice]}
+
+
 def sent(seen: Seen) -> Answer:
     return Answer(events=STREAM, headers=HEADERS) if seen.json.get("stream") else Answer(WHOLE, headers=HEADERS)
 
@@ -76,6 +90,10 @@ ROW = Row(
     unauthorized="invalid_api_key",
     overloaded=503,
     par=(piece("Par"),),
+    text_event=piece,
+    end=(piece(finish="stop"), "[DONE]"),
+    counted=counted,
+    worded=worded,
     request_id="req_1",
     reasoning_tokens=None,
     price_provider="openai",

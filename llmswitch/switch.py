@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
-from llmswitch.bridge import Bridge
+from llmswitch.bridge import CLOSED, CUT, Bridge
+from llmswitch.errors import CallConnectionError, ConfigError, LLMSwitchError
 from llmswitch.layers.base import collect, opened
 from llmswitch.profiles import Settings, load_settings
 from llmswitch.providers.base import Endpoint, Provider
@@ -28,7 +30,12 @@ __all__ = ["Switch"]
 
 
 class Switch:
-    """Asks any provider of one profile. Safe to use from many tasks of one event loop; close it to free its sockets.
+    """Asks any provider of one profile; close it to free its sockets.
+
+    Used in one of two ways, which the first call decides: with `await`, from any number of tasks of one event loop,
+    and ended with `await aclose()`; or with `ask_sync` and `stream_sync`, from any number of threads, and ended with
+    `close()`. The other way, another loop and a closed Switch raise ConfigError. Closing ends what is being asked
+    with CallConnectionError; closing twice is harmless.
 
     Every method raises LLMSwitchError and its children: ConfigError where nothing was sent, ProviderError where the
     vendor, or the way to it, failed.
@@ -38,7 +45,10 @@ class Switch:
         self.settings = settings
         self.services = services
         self._adapters: dict[Endpoint, asyncio.Task[Provider]] = {}
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._bridge: Bridge | None = None
+        self._closed = False
 
     @classmethod
     def from_profile(
@@ -64,7 +74,7 @@ class Switch:
         asked = question if isinstance(question, Question) else _question(question, stream=False)
         return await collect(self._chunks(asked, target))
 
-    async def stream(self, question: str | Question, *, target: str | None = None) -> AsyncIterator[Chunk]:
+    async def stream(self, question: str | Question, *, target: str | None = None) -> AsyncGenerator[Chunk]:
         """Pieces of text as they come, then one last chunk with the whole `response`."""
         asked = question if isinstance(question, Question) else _question(question, stream=True)
         async with opened(self._chunks(asked, target)) as chunks:
@@ -72,7 +82,7 @@ class Switch:
                 yield chunk
 
     def ask_sync(self, question: str | Question, *, target: str | None = None) -> Response:
-        """`ask` for code without an event loop. One Switch is used through one of the two ways only."""
+        """`ask` for code without an event loop."""
         return self._sync().run(self.ask(question, target=target))
 
     def stream_sync(self, question: str | Question, *, target: str | None = None) -> Iterator[Chunk]:
@@ -80,20 +90,22 @@ class Switch:
         return self._sync().iterate(self.stream(question, target=target))
 
     async def aclose(self) -> None:
-        """Close every connection."""
-        adapters, self._adapters = self._adapters, {}
-        for adapter in await asyncio.gather(*adapters.values(), return_exceptions=True):
-            if not isinstance(adapter, BaseException):
-                await adapter.aclose()
-        if self.services.cache is not None:
-            self.services.cache.close()
+        """Close every connection; raises ConfigError where the Switch belongs to another loop."""
+        with self._lock:
+            if self._closed:
+                return
+            self._belong(asyncio.get_running_loop())
+            self._closed = True
+        await self._release()
 
     def close(self) -> None:
         """`aclose` for code without an event loop."""
-        bridge = self._sync()
-        bridge.run(self.aclose())
-        bridge.close()
-        self._bridge = None
+        with self._lock:
+            if self._closed:
+                return
+            bridge = self._bridged()
+            self._closed = True
+        bridge.close(self._release())
 
     async def __aenter__(self) -> Self:
         return self
@@ -111,15 +123,31 @@ class Switch:
     ) -> None:
         self.close()
 
+    async def _release(self) -> None:
+        adapters, self._adapters = self._adapters, {}
+        for adapter in await asyncio.gather(*adapters.values(), return_exceptions=True):
+            if not isinstance(adapter, BaseException):
+                await adapter.aclose()
+        if self.services.cache is not None:
+            self.services.cache.close()
+
     async def _chunks(self, question: Question, target: str | None) -> AsyncIterator[Chunk]:
+        with self._lock:
+            self._check_open()
+            self._belong(asyncio.get_running_loop())
         chosen, told = choose_target(self.settings, named=target, model=question.model)
         if told:
             self.settings.warn(told)
         call = settle(self.settings, chosen, question)._replace(command="library")
-        adapter = await asyncio.shield(self._adapter(call))
-        async with opened(answer(call, self.services, adapter)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        try:
+            adapter = await asyncio.shield(self._adapter(call))
+            async with opened(answer(call, self.services, adapter)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except LLMSwitchError as error:
+            if self._closed:
+                raise CallConnectionError(CUT, provider=error.provider, request_model=error.request_model) from error
+            raise
 
     def _adapter(self, call: Call) -> asyncio.Task[Provider]:
         """The adapter of the call's endpoint, connected once; in a thread, as importing an SDK takes a second."""
@@ -130,8 +158,33 @@ class Switch:
         return task
 
     def _sync(self) -> Bridge:
-        self._bridge = self._bridge or Bridge()
+        with self._lock:
+            self._check_open()
+            return self._bridged()
+
+    def _bridged(self) -> Bridge:
+        """The bridge, made once, under the lock: two would be two loops."""
+        if self._bridge is None:
+            if self._loop is not None:
+                self._refuse()
+            self._bridge = Bridge()
+            self._loop = self._bridge.loop
         return self._bridge
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConfigError(CLOSED)
+
+    def _belong(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Connections live on the loop that opened them: the first loop to ask keeps the Switch."""
+        self._loop = self._loop or loop
+        if self._loop is not loop:
+            self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        if self._bridge is not None:
+            raise ConfigError("this Switch was used without an event loop: go on with ask_sync, stream_sync, close().")
+        raise ConfigError("this Switch was used from an event loop: go on there, with await ask() and await aclose().")
 
 
 def _question(text: str, *, stream: bool) -> Question:

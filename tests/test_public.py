@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from llmock.pytest_plugin import LLMock
 
 import llmswitch
-from llmswitch import ConfigError, Message, Question, Switch
-from llmswitch.errors import ERRORS_BY_KIND
+from llmswitch import Attachment, ConfigError, Message, Parameters, Question, Switch
+from llmswitch.errors import ERRORS_BY_KIND, CallConnectionError
+from tests.servers.recorder import Answer, Recorder
 
 KINDS = (
     "config authentication permission not_found bad_request context_length content_filter rate_limit overloaded server "
@@ -94,3 +100,172 @@ def test_code_without_an_event_loop_asks_the_same_way(environ: dict[str, str], l
             break
         with pytest.raises(ConfigError, match="unknown provider"):
             switch.ask_sync("x", target="nobody")
+
+
+@pytest.fixture
+def slow() -> Iterator[Recorder]:
+    """A server that says nothing until the test is over."""
+    over = threading.Event()
+
+    def answer(_: object) -> Answer:
+        over.wait(20)
+        return Answer(500)
+
+    with Recorder(answer) as server:
+        yield server
+        over.set()
+
+
+def bridges() -> int:
+    return sum(thread.name == "llmswitch" for thread in threading.enumerate())
+
+
+def test_many_threads_share_one_switch_and_leave_no_thread(
+    environ: dict[str, str], llmock: LLMock, tmp_path: Path
+) -> None:
+    switch = Switch.from_profile(cwd=tmp_path, environ=environ)
+    together = threading.Barrier(24)
+
+    def ask(number: int) -> str:
+        together.wait(20)
+        return switch.ask_sync(f"question {number}", target="openai").provider
+
+    with ThreadPoolExecutor(24) as pool:
+        assert list(pool.map(ask, range(24))) == ["openai"] * 24
+    assert bridges() == 1
+    switch.close()
+    assert bridges() == 0
+
+
+def test_the_two_ways_do_not_mix(environ: dict[str, str], tmp_path: Path) -> None:
+    async def run() -> None:
+        switch = Switch.from_profile(cwd=tmp_path, environ=environ)
+        await switch.ask("hi", target="openai")
+        for call in (lambda: switch.ask_sync("hi"), switch.close, lambda: switch.stream_sync("hi")):
+            with pytest.raises(ConfigError, match="used from an event loop"):
+                await asyncio.to_thread(call)
+        with pytest.raises(ConfigError, match="used from an event loop"):
+            await asyncio.to_thread(lambda: asyncio.run(switch.ask("hi")))
+        await switch.aclose()
+        await switch.aclose()
+        with pytest.raises(ConfigError, match="closed"):
+            await switch.ask("hi")
+
+    asyncio.run(run())
+    with Switch.from_profile(cwd=tmp_path, environ=environ) as switch:
+        switch.ask_sync("hi", target="openai")
+        for work in (switch.ask("hi"), switch.aclose()):
+            with pytest.raises(ConfigError, match="without an event loop"):
+                asyncio.run(work)
+
+
+def test_a_closed_switch_says_so(environ: dict[str, str], llmock: LLMock, tmp_path: Path) -> None:
+    llmock.reply("one two three").reply("one two three")
+    switch = Switch.from_profile(cwd=tmp_path, environ=environ, use_cache=False)
+    left, read = switch.stream_sync("a", target="openai"), switch.stream_sync("b", target="openai")
+    assert next(left).text
+    assert next(read).text
+    switch.close()
+    switch.close()
+    left.close()  # type: ignore[attr-defined]  # a generator's
+    for call in (lambda: next(read), lambda: switch.ask_sync("c"), lambda: switch.stream_sync("d")):
+        with pytest.raises(ConfigError, match="this Switch is closed"):
+            call()
+    Switch.from_profile(cwd=tmp_path, environ=environ).close()
+
+
+def test_closing_while_it_asks_is_told_to_who_asked(environ: dict[str, str], slow: Recorder, tmp_path: Path) -> None:
+    environ["OPENAI_BASE_URL"] = slow.url
+    switch = Switch.from_profile(cwd=tmp_path, environ=environ)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(lambda: switch.ask_sync("hi", target="openai"))
+        until(lambda: bool(slow.seen))
+        switch.close()
+        with pytest.raises(CallConnectionError, match="this Switch was closed"):
+            asked.result(10)
+
+    async def run() -> None:
+        switch = Switch.from_profile(cwd=tmp_path, environ=environ)
+        asked = asyncio.create_task(switch.ask("hello", target="openai"))
+        await asyncio.to_thread(until, lambda: len(slow.seen) > 1)
+        await switch.aclose()
+        with pytest.raises(CallConnectionError, match="this Switch was closed"):
+            await asked
+
+    asyncio.run(run())
+
+
+def until(true: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+
+
+WRONG: Any = {"text": "hi", "texts": ("hi",), "role": "system", "number": 5, "digits": "0.5", "dict": {"seed": 1}}
+HALF = "caf\udce9"  # a Latin-1 byte, as Python reads it from a command line
+ASKED = (Message("user", "hi"),)
+LOOP: dict[str, object] = {}
+LOOP["self"] = LOOP
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        (5, "the prompt must be text, not int"),
+        (None, "the prompt must be text, not NoneType"),
+        (b"hi", "the prompt must be text, not bytes"),
+        (HALF, "the prompt holds bytes that are not UTF-8 text"),
+        (Question(messages=()), "no message"),
+        (Question(messages=WRONG["text"]), "messages must be"),
+        (Question(messages=WRONG["texts"]), "a message must be a Message"),
+        (Question(messages=(Message(WRONG["role"], "hi"),)), "role"),
+        (Question(messages=(Message("user", "hi", (Attachment("image/png", WRONG["text"]),)),)), "data must be bytes"),
+        (Question(ASKED, system=HALF), "the system prompt holds bytes"),
+        (Question(ASKED, system=WRONG["number"]), "the system prompt must be text"),
+        (Question(ASKED, model=HALF), "the model holds bytes"),
+        (Question(ASKED, schema={HALF: 1}), "the schema holds bytes"),
+        (Question(ASKED, schema={"title": [HALF]}), "the schema holds bytes"),
+        (Question(ASKED, schema={"enum": {1, 2}}), "the schema cannot be written as JSON"),
+        (Question(ASKED, schema={"maximum": float("nan")}), "the schema cannot be written as JSON"),
+        (Question(ASKED, schema=LOOP), "the schema cannot be written as JSON"),
+        (Question(ASKED, schema=WRONG["text"]), "the schema must be a dict"),
+        (Question(ASKED, parameters=WRONG["dict"]), "parameters must be Parameters"),
+        (Question(ASKED, parameters=Parameters(stop=(HALF,))), "stop holds bytes"),
+        (Question(ASKED, parameters=Parameters(stop=WRONG["text"])), "stop must be a tuple"),
+        (Question(ASKED, parameters=Parameters(temperature=float("nan"))), "temperature must be a number"),
+        (Question(ASKED, parameters=Parameters(temperature=float("inf"))), "temperature must be a number"),
+        (Question(ASKED, parameters=Parameters(temperature=WRONG["digits"])), "temperature must be a number, not str"),
+        (Question(ASKED, parameters=Parameters(max_tokens=True)), "max_tokens must be a whole number, not bool"),
+        (Question(ASKED, parameters=Parameters(max_tokens=0)), "max_tokens must be a whole number"),
+        (Question(ASKED, parameters=Parameters(reasoning_effort=HALF)), "reasoning_effort must be"),
+    ],
+)
+def test_what_is_no_question_is_refused_before_anything_is_sent(
+    question: Any, words: str, environ: dict[str, str], llmock: LLMock, tmp_path: Path
+) -> None:
+    with Switch.from_profile(cwd=tmp_path, environ=environ) as switch:
+        with pytest.raises(ConfigError, match=words) as caught:
+            switch.ask_sync(question, target="openai")
+        assert HALF not in caught.value.message
+        with pytest.raises(ConfigError, match=words):
+            list(switch.stream_sync(question, target="openai"))
+    assert llmock.requests == []
+
+
+def test_settings_and_target_are_held_to_the_same(environ: dict[str, str], tmp_path: Path) -> None:
+    with Switch.from_profile(cwd=tmp_path, environ={**environ, "LLM_SYSTEM": HALF}) as switch:
+        with pytest.raises(ConfigError, match="the system prompt holds bytes"):
+            switch.ask_sync("hi", target="openai")
+        for target in (f"openai:{HALF}", f"openai?stop={HALF}"):
+            with pytest.raises(ConfigError, match="the target holds bytes"):
+                switch.ask_sync("hi", target=target)
+        wrong: Any = 5
+        with pytest.raises(ConfigError, match="the target must be text"):
+            switch.ask_sync("hi", target=wrong)
+    environ["OPENAI_MODEL"] = HALF
+    with (
+        Switch.from_profile(cwd=tmp_path, environ=environ) as switch,
+        pytest.raises(ConfigError, match="the model holds bytes"),
+    ):
+        switch.ask_sync("hi", target="openai")

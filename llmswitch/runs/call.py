@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -10,13 +11,22 @@ from llmswitch.errors import ConfigError
 from llmswitch.profiles import Settings
 from llmswitch.providers import find_vendor, vendor_names
 from llmswitch.providers.base import Endpoint, Vendor
-from llmswitch.targets import integer, number, parse_target
-from llmswitch.types import PARAMETERS, Message, Parameters, Request, Target
+from llmswitch.targets import parse_parameter, parse_target
+from llmswitch.types import PARAMETERS, Attachment, Message, Parameters, Request, Target
 
-__all__ = ["Call", "Question", "choose_target", "settle"]
+__all__ = ["Call", "Question", "choose_target", "settle", "standing_parameters"]
 
 
 _NOTHING_SET = Parameters()
+
+#: what a caller may give for a parameter, and what to call it; `stop` is checked text by text
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "temperature": ((int, float), "a number"),
+    "max_tokens": ((int,), "a whole number"),
+    "top_p": ((int, float), "a number"),
+    "seed": ((int,), "a whole number"),
+    "reasoning_effort": ((str,), "text"),
+}
 
 
 class Question(NamedTuple):
@@ -52,6 +62,7 @@ def choose_target(
     rather than get a small model's text. Raises ConfigError.
     """
     if named is not None:
+        _check_text(named, "the target")
         return parse_target(named, "--provider or --target"), None
     if before is not None:
         return parse_target(before), None
@@ -75,8 +86,10 @@ def choose_target(
 def settle(settings: Settings, target: Target, question: Question) -> Call:
     """Join target, question and settings; a flag goes before a target's parameter, that before the profile's.
 
-    Raises ConfigError for what cannot be: an unknown provider, no key, no model, an attachment it does not take.
+    Raises ConfigError for what cannot be: a question that is none, an unknown provider, no key, no model, an
+    attachment it does not take.
     """
+    _check_question(question)
     vendor = find_vendor(target.provider, settings)
     endpoint = vendor.configure(settings)
     model = question.model or target.model or endpoint.model or vendor.default_model
@@ -84,6 +97,7 @@ def settle(settings: Settings, target: Target, question: Question) -> Call:
         raise ConfigError(
             f"{vendor.key} needs a model: give --model, or set {vendor.model_variable}.", provider=vendor.key
         )
+    _check_text(model, "the model")
     endpoint = vendor.locate(endpoint, model) if vendor.locate else replace(endpoint, model=model)
     parameters, optional = _parameters(settings, vendor, target, question)
     request = Request(
@@ -95,27 +109,94 @@ def settle(settings: Settings, target: Target, question: Question) -> Call:
         stream=question.stream,
         optional=optional,
     )
+    _check_text(request.system or "", "the system prompt")
     _check_attachments(vendor, request)
     return Call(vendor, endpoint, request, target, profile=settings.profile)
+
+
+def standing_parameters(settings: Settings) -> dict[str, Any]:
+    """The parameters that a profile or the environment sets for every call; raises ConfigError."""
+    known: dict[str, Any] = {"temperature": settings.number("TEMPERATURE", 0, 2)}
+    known["max_tokens"] = settings.integer("MAX_TOKENS", 1)
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _parameters(
     settings: Settings, vendor: Vendor, target: Target, question: Question
 ) -> tuple[Parameters, frozenset[str]]:
     asked = {**target.parameters.as_dict(), **question.parameters.as_dict()}
-    known: dict[str, Any] = {}
-    temperature, max_tokens = settings.get("TEMPERATURE"), settings.get("MAX_TOKENS")
-    if temperature is not None:
-        known["temperature"] = number(temperature, settings.where("TEMPERATURE"), 0, 2)
-    if max_tokens is not None:
-        known["max_tokens"] = integer(max_tokens, settings.where("MAX_TOKENS"), 1)
-    elif vendor.default_max_tokens is not None:
+    known = standing_parameters(settings)
+    if "max_tokens" not in known and vendor.default_max_tokens is not None:
         known["max_tokens"] = vendor.default_max_tokens
     values = {**known, **asked}
     if "stop" in values:
         values["stop"] = tuple(values["stop"])
     optional = frozenset(known) - frozenset(asked)
     return Parameters(**{name: values[name] for name in PARAMETERS if name in values}), optional
+
+
+def _check_question(question: Question) -> None:
+    """ConfigError for what no vendor could be sent. Cheap, as an answer from the cache pays for it, too."""
+    _check_type(question.messages, (tuple, list), "messages", "a tuple of Message")
+    if not question.messages:
+        raise ConfigError("the question holds no message.")
+    for message in question.messages:
+        _check_type(message, (Message,), "a message", "a Message")
+        _check_text(message.text, "the prompt")
+        if message.role not in ("user", "assistant"):
+            raise ConfigError(f"a message's role must be user or assistant, not {message.role!r}.")
+        _check_type(message.attachments, (tuple, list), "attachments", "a tuple of Attachment")
+        for attachment in message.attachments:
+            _check_type(attachment, (Attachment,), "an attachment", "an Attachment")
+            _check_type(attachment.data, (bytes,), "an attachment's data", "bytes")
+            _check_text(attachment.media_type, "an attachment's media type")
+            _check_text(attachment.name, "an attachment's name")
+    if question.system is not None:
+        _check_text(question.system, "the system prompt")
+    if question.model is not None:
+        _check_text(question.model, "the model")
+    _check_type(question.parameters, (Parameters,), "parameters", "Parameters")
+    for name, value in question.parameters.as_dict().items():
+        _check_parameter(name, value)
+    if question.schema is not None:
+        _check_json(question.schema)
+
+
+def _check_parameter(name: str, value: Any) -> None:
+    if name == "stop":
+        _check_type(value, (list,), name, "a tuple of texts")
+        for text in value:
+            _check_text(text, name)
+            parse_parameter(name, text, name)
+        return
+    kinds, wanted = _KINDS[name]
+    _check_type(value, kinds, name, wanted)
+    parse_parameter(name, str(value), name)
+
+
+def _check_json(schema: Any) -> None:
+    _check_type(schema, (dict,), "the schema", "a dict")
+    try:
+        json.dumps(schema, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError("the schema holds bytes that are not UTF-8 text.") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"the schema cannot be written as JSON: {error}.") from error
+
+
+def _check_text(value: Any, where: str) -> None:
+    """A text of whole characters: a byte that is not UTF-8 comes in as half a one, which nothing can send or store."""
+    _check_type(value, (str,), where, "text")
+    try:
+        value.isascii() or value.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{where} holds bytes that are not UTF-8 text.") from error
+
+
+def _check_type(value: Any, kinds: tuple[type, ...], where: str, wanted: str) -> None:
+    """`bool` is an `int` to Python, and here never meant as one."""
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise ConfigError(f"{where} must be {wanted}, not {type(value).__name__}.")
 
 
 def _check_attachments(vendor: Vendor, request: Request) -> None:

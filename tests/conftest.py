@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from llmswitch.weights import DEFAULT_MODEL, MODELS, pull
 from tests.guard.sitecustomize import refuse_all_but_loopback
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where LLMSWITCH_TEST_ALL is set, as in CI, a test that skips itself has failed: something is not installed."""
+    report = yield
+    if os.environ.get("LLMSWITCH_TEST_ALL") and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped under LLMSWITCH_TEST_ALL: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(autouse=True, scope="session")

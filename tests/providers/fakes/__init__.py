@@ -59,6 +59,8 @@ class Row:
     hostile: Callable[[Path, str], Mapping[str, str]]
     #: stands in the log of a call
     logged: str
+    #: whether the SDK refuses a whole answer for a count that is no whole number
+    sdk_checks_counts: bool = False
     #: events that are none of the vendor's
     broken: tuple[object, ...] = ()
     #: status, the vendor's word, our kind

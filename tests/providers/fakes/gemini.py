@@ -103,6 +103,7 @@ ROW = Row(
     sdk_reads=frozenset({"GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GEMINI_BASE_URL", "GOOGLE_GENAI_CLIENT_MODE"}),
     hostile=_hostile,
     logged="httpx2:",
+    sdk_checks_counts=True,
     broken=(
         "{not json",
         "7",

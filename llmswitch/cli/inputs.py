@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import select
-import stat
 from pathlib import Path
 
 from llmswitch.cli.shell import Shell
@@ -37,11 +36,11 @@ def _media_type(data: bytes) -> str | None:
 
 
 def read_bounded(path: Path, limit: int) -> bytes:
-    """The bytes of a regular file of at most `limit`; ConfigError says what is wrong with any other."""
+    """The bytes of a file of at most `limit`, or of a pipe as in `-f <(git diff)`; ConfigError says what is wrong."""
     try:
+        # without O_NONBLOCK a pipe that nobody writes to would be waited for without end; this way it is empty
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise ConfigError(f"{path} is not a file: give a file, or '-' for standard input.")
+            os.set_blocking(stream.fileno(), True)
             data = stream.read(limit + 1)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}.") from error

@@ -105,7 +105,7 @@ class Blocks:
         line = self._lines[index]
         if index < 1 or self._fences[index] or not line.strip() or _CONTINUES.match(line):
             return False
-        return not self._lines[index - 1].strip()
+        return not self._lines[index - 1].strip() and any(before.strip() for before in self._lines[:index])
 
     def rest(self) -> str:
         """Everything that is not finished."""

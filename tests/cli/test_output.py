@@ -19,6 +19,7 @@ BLOCKS = [
     ("one\n\ntwo\n", "one\n"),
     ("one\n\ntwo\n\nthree\n", "one\n\ntwo\n"),
     ("one\n\ntw", ""),
+    ("\n\none\n", ""),
     ("one\ntwo\n", ""),
     ("- a\n\n- b\n", ""),
     ("1. a\n\n2. b\n\nafter\n", "1. a\n\n2. b\n"),

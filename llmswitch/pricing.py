@@ -48,7 +48,7 @@ _FIELDS = {
     "cache_creation_1h": "cache_write_1h_mtok",
 }
 #: a snapshot's date or number at the end of a name: the same model at the same rate
-_SNAPSHOT = re.compile(r"(?:-latest|[-@]20\d\d-?\d\d-?\d\d|-\d{3})$")
+_SNAPSHOT = r"(?:-latest|[-@]20\d\d-?\d\d-?\d\d|-\d{3})$"
 #: bytes of UTF-8 a token is taken to have before anything was counted; other than English prose has fewer
 _BYTES_PER_TOKEN = 4
 _LARGEST_FILE = 10_000_000
@@ -140,7 +140,7 @@ def _listed(key: PriceKey, at: float) -> _Rate | None:
 
 def _is_named(name: str, model: Any) -> bool:
     """Whether the list holds `name` itself, its snapshot's date aside, and not only a pattern of its family."""
-    names = {name, _SNAPSHOT.sub("", name)}
+    names = {name, re.sub(_SNAPSHOT, "", name)}
     if not names.isdisjoint(_literals(model.match)) or model.id.lower() in names:
         return True
     return any(re.search(pattern, name) for pattern in _patterns(model.match))

@@ -28,7 +28,7 @@ _LARGEST_FILE = 1_000_000
 #: how much all `${…}` of one file may stand for, in characters: names used in names double with each line
 _LARGEST_EXPANSION = 65_536
 #: as dotenv has it, but linear: a name ends at the next '$', so that nothing is read over and over
-_VARIABLE = re.compile(r"\$\{(?P<name>[^${}:]*)(?::-(?P<default>[^}]*))?\}")
+_VARIABLE = r"\$\{(?P<name>[^${}:]*)(?::-(?P<default>[^}]*))?\}"
 
 
 class Entry(NamedTuple):
@@ -98,7 +98,7 @@ def _expand(path: Path, pairs: Mapping[str, str], environ: Mapping[str, str]) ->
     room = _LARGEST_EXPANSION
     for name, raw in pairs.items():
         text, outside, end = list[str](), set[str](), 0
-        for match in _VARIABLE.finditer(raw, 0, raw.rfind("}") + 1):
+        for match in re.finditer(_VARIABLE, raw[: raw.rfind("}") + 1]):
             used = match["name"]
             known = entries.get(used) or Entry(environ.get(used, ""), frozenset((used,)))
             room -= len(known.value) + len(known.outside)

@@ -14,13 +14,16 @@ from llmswitch.types import PARAMETERS, Parameters, Target
 
 __all__ = ["integer", "number", "parse_parameter", "parse_target"]
 
-_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 _PROVIDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def number(text: str, where: str, low: float, high: float = math.inf) -> float:
     """`text` as a finite number within [low, high]; `where` names the flag or variable in the ConfigError."""
-    value = float(text) if _NUMBER.fullmatch(text) else math.nan
+    try:
+        # float() also takes 1_0 and digits of every script
+        value = float(text) if text.isascii() and "_" not in text else math.nan
+    except ValueError:
+        value = math.nan
     if not (math.isfinite(value) and low <= value <= high):
         bounds = f"from {low:g} to {high:g}" if math.isfinite(high) else f"of at least {low:g}"
         raise ConfigError(f"{where} must be a number {bounds}, not {text!r}.")

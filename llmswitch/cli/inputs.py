@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import select
 from pathlib import Path
 
 from llmswitch.cli.shell import Shell
 from llmswitch.errors import ConfigError
+from llmswitch.text import encodable
 from llmswitch.types import Attachment
 
 __all__ = ["Inputs", "read_bounded"]
@@ -16,8 +16,6 @@ __all__ = ["Inputs", "read_bounded"]
 _LARGEST_TEXT = 10_000_000
 _LARGEST_ATTACHMENT = 20_000_000
 _SILENCE_S = 3.0
-#: what Python makes of argument bytes that are no UTF-8
-_UNPRINTABLE = re.compile("[\ud800-\udfff]")
 
 #: the first bytes of what vendors take; a name's ending is not asked
 _MAGIC = (
@@ -88,8 +86,6 @@ class Inputs:
         if argument is not None and argument != "-":
             parts.append(argument)
         text = "\n\n".join(part for part in parts if part.strip())
-        if _UNPRINTABLE.search(text):
-            raise ConfigError("the prompt holds bytes that are not UTF-8 text.")
         if not text:
             raise ConfigError('no prompt: type one, as in llmswitch ask "…", or pipe it in, or name a file with -f.')
         return text
@@ -104,7 +100,7 @@ class Inputs:
                 data = self._stdin_bytes("--attachment", _LARGEST_ATTACHMENT)
             else:
                 data = read_bounded(Path(name), _LARGEST_ATTACHMENT)
-            label = "standard input" if name == "-" else _UNPRINTABLE.sub("\ufffd", Path(name).name)
+            label = "standard input" if name == "-" else encodable(Path(name).name)
             if not data:
                 raise ConfigError(f"the attachment {label} is empty.")
             kind = _media_type(data)

@@ -63,8 +63,9 @@ class RawPrinter:
             self._ends_line = text.endswith("\n")
 
 
-_FENCE = re.compile(r" {0,3}(```+|~~~+)")
-_CONTINUES = re.compile(r"[ \t]|(?:[-*+]|\d{1,9}[.)])[ \t]")
+#: texts, not compiled: only a terminal needs them
+_FENCE = r" {0,3}(```+|~~~+)"
+_CONTINUES = r"[ \t]|(?:[-*+]|\d{1,9}[.)])[ \t]"
 
 
 class Blocks:
@@ -93,7 +94,7 @@ class Blocks:
         return finished
 
     def _take(self, line: str) -> None:
-        mark, opening = _FENCE.match(line), _FENCE.match(self._fence)
+        mark, opening = re.match(_FENCE, line), re.match(_FENCE, self._fence)
         self._lines.append(line)
         self._fences.append(self._fence)
         if mark and opening is None:
@@ -103,7 +104,7 @@ class Blocks:
 
     def _starts_block(self, index: int) -> bool:
         line = self._lines[index]
-        if index < 1 or self._fences[index] or not line.strip() or _CONTINUES.match(line):
+        if index < 1 or self._fences[index] or not line.strip() or re.match(_CONTINUES, line):
             return False
         return not self._lines[index - 1].strip() and any(before.strip() for before in self._lines[:index])
 

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Shell", "as_json", "complain", "leave"]
 
-_C1 = re.compile(r"[\x7f-\x9f\ud800-\udfff]")
+_C1 = r"[\x7f-\x9f\ud800-\udfff]"
 
 
 def as_json(document: Any, *, ascii_only: bool = False) -> str:
     """`document` as indented JSON with nothing in it that a terminal would obey."""
     text = json.dumps(document, ensure_ascii=ascii_only, indent=1, default=str)
-    return _C1.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+    return re.sub(_C1, lambda match: f"\\u{ord(match.group()):04x}", text)
 
 
 def complain(stream: TextIO, text: str) -> None:

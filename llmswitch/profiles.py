@@ -21,7 +21,17 @@ from llmswitch.trust import TrustStore, checked_url, is_loopback
 from llmswitch.types import Secret
 from llmswitch.variables import Variable, variable
 
-__all__ = ["PROFILE_NAME", "EnvFile", "Found", "Settings", "Source", "find_profile", "list_profiles", "load_settings"]
+__all__ = [
+    "PROFILE_NAME",
+    "EnvFile",
+    "Found",
+    "Settings",
+    "Source",
+    "find_profile",
+    "is_own",
+    "list_profiles",
+    "load_settings",
+]
 
 PROFILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _LARGEST_FILE = 1_000_000
@@ -135,14 +145,14 @@ def read_env_file(path: Path, *, in_tree: bool, environ: Mapping[str, str]) -> E
     return EnvFile(path, content, _expand(path, pairs, environ), in_tree, shared, bad)
 
 
-def _is_own(path: Path, paths: Paths) -> bool:
+def is_own(path: Path, paths: Paths) -> bool:
     """Whether `path` lies in the user's own config folder, however it was reached."""
     return paths.profiles.resolve() in path.resolve().parents
 
 
 def list_profiles(cwd: Path, paths: Paths) -> list[tuple[str, Path, bool]]:
     """Every profile that can be named: (name, path, in_tree), the first of each name being the one that counts."""
-    found = [(p.stem, p, not _is_own(p, paths)) for p in sorted((cwd / "profiles").glob("*.env"))]
+    found = [(p.stem, p, not is_own(p, paths)) for p in sorted((cwd / "profiles").glob("*.env"))]
     found += [(p.name.removeprefix(".env."), p, True) for p in sorted(cwd.glob(".env.*")) if p.name != ".env.example"]
     if cwd / "profiles" != paths.profiles:
         found += [(p.stem, p, False) for p in sorted(paths.profiles.glob("*.env"))]
@@ -155,7 +165,7 @@ def find_profile(name: str, cwd: Path, paths: Paths, environ: Mapping[str, str])
         raise ConfigError(f"{name!r} is not a profile's name: use letters, digits, '.', '_' and '-'.")
     candidates = (cwd / "profiles" / f"{name}.env", cwd / f".env.{name}", paths.profiles / f"{name}.env")
     for path in candidates:
-        file = read_env_file(path, in_tree=not _is_own(path, paths), environ=environ)
+        file = read_env_file(path, in_tree=not is_own(path, paths), environ=environ)
         if file is not None:
             return file
     known = sorted({row[0] for row in list_profiles(cwd, paths)})

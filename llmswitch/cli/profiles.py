@@ -12,7 +12,7 @@ from llmswitch.cli.options import Json, Quiet, TrustProfile, Verbose
 from llmswitch.cli.shell import Shell
 from llmswitch.errors import ConfigError, StorageError
 from llmswitch.paths import Paths
-from llmswitch.profiles import EnvFile, Found, Settings, find_profile, list_profiles, read_env_file
+from llmswitch.profiles import EnvFile, Found, Settings, find_profile, is_own, list_profiles, read_env_file
 from llmswitch.reports.rows import Column, Table
 from llmswitch.trust import TrustStore
 from llmswitch.variables import VARIABLES, variable
@@ -119,8 +119,7 @@ def trust(
 def _named(name_or_path: str, shell: Shell, paths: Paths) -> EnvFile:
     path = shell.cwd / Path(name_or_path).expanduser()
     if "/" in name_or_path or path.is_file():
-        own = paths.profiles.resolve() in path.resolve().parents
-        file = read_env_file(path, in_tree=not own, environ=shell.environ)
+        file = read_env_file(path, in_tree=not is_own(path, paths), environ=shell.environ)
         if file is None:
             raise ConfigError(f"no file {name_or_path}.")
         return file

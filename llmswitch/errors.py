@@ -18,6 +18,7 @@
         CallConnectionError        connection
         TruncatedError             truncated
         MalformedError             malformed
+      CallInterruptedError         interrupted      130
 
 An error carries what the vendor said (`status`, `request_id`, `retry_after_s` in seconds), who was asked
 (`provider`, `request_model`) and the attempts made so far. Its text is written for the person at the shell:
@@ -37,6 +38,7 @@ __all__ = [
     "BadRequestError",
     "BudgetError",
     "CallConnectionError",
+    "CallInterruptedError",
     "CallTimeoutError",
     "ConfigError",
     "ContentFilterError",
@@ -112,6 +114,13 @@ class BudgetError(LLMSwitchError):
 
 class StorageError(ConfigError):
     """Cache, ledger or an output file cannot be read or written. `ask` warns and goes on; other commands fail."""
+
+
+class CallInterruptedError(LLMSwitchError):
+    """Ctrl-C ended one of several calls; those that were over stay."""
+
+    kind = "interrupted"
+    exit_code = 130
 
 
 class ProviderError(LLMSwitchError):

@@ -22,7 +22,7 @@ from tests.servers.recorder import Answer, Recorder
 
 KINDS = (
     "config authentication permission not_found bad_request context_length content_filter rate_limit overloaded server "
-    "timeout connection truncated malformed budget"
+    "timeout connection truncated malformed budget interrupted"
 )
 
 

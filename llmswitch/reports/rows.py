@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import NamedTuple
 
-__all__ = ["Column", "Table", "count", "money", "seconds"]
+__all__ = ["UNKNOWN", "Cell", "Column", "Table", "count", "money", "seconds"]
 
 UNKNOWN = "–"
 
@@ -17,11 +17,20 @@ class Column(NamedTuple):
     number: bool = False
 
 
+class Cell(NamedTuple):
+    """A value, what is said about it ('2.3× slower'), whether it is its column's best, and what to sort it by."""
+
+    text: str
+    note: str = ""
+    best: bool = False
+    value: float | None = None
+
+
 class Table(NamedTuple):
-    """Rows of text, one cell a column; `footer` is a last row set apart."""
+    """Rows, one cell a column, a plain text where there is no more to it; `footer` is a last row set apart."""
 
     columns: tuple[Column, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[str | Cell, ...], ...]
     title: str = ""
     footer: tuple[str, ...] | None = None
 

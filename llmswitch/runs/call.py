@@ -14,7 +14,7 @@ from llmswitch.providers.base import Endpoint, Vendor
 from llmswitch.targets import parse_parameter, parse_target
 from llmswitch.types import PARAMETERS, Attachment, Message, Parameters, Request, Target
 
-__all__ = ["Call", "Question", "choose_target", "settle", "standing_parameters"]
+__all__ = ["Call", "Question", "choose_target", "needed", "settle", "standing_parameters"]
 
 
 _NOTHING_SET = Parameters()
@@ -69,18 +69,21 @@ def choose_target(
     chosen = settings.get("LLM_PROVIDER")
     if chosen is not None:
         return parse_target(chosen, settings.where("LLM_PROVIDER")), None
-    vendors = []
     for name in vendor_names(settings):
         vendor = find_vendor(name, settings)
         if vendor.configured(settings):
             told = f"asking {vendor.key}, the first that is configured; --provider chooses another."
             return Target(vendor.key, text=vendor.key), told
-        vendors.append(vendor)
     if settings.profile is None and model is None:
         return Target("local", text="local"), "no provider is configured: asking the small embedded model (local)."
-    needs = ", ".join(vendor.needs[0] for vendor in vendors[:4])
+    raise ConfigError(f"{needed(settings)}, or name one with --provider.")
+
+
+def needed(settings: Settings) -> str:
+    """What to set where no provider is configured, as the beginning of a sentence."""
+    needs = ", ".join(find_vendor(name, settings).needs[0] for name in vendor_names(settings)[:4])
     place = f"profile {settings.profile!r}" if settings.profile else "the environment"
-    raise ConfigError(f"no provider is configured in {place}: set one of {needs}, or name one with --provider.")
+    return f"no provider is configured in {place}: set one of {needs}"
 
 
 def settle(settings: Settings, target: Target, question: Question) -> Call:

@@ -1,0 +1,149 @@
+"""Taking samples: which call is made when, and how each of them ended.
+
+A plan is blocks, one after another; what stands in one block starts together. It is made before anything is sent,
+and two plans with the same seed are the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple, Protocol
+
+from llmswitch.errors import CallInterruptedError, LLMSwitchError, TruncatedError
+from llmswitch.layers.base import opened
+from llmswitch.providers.base import Provider
+from llmswitch.runs.ask import Services, answer
+from llmswitch.runs.call import Call
+from llmswitch.types import Response, Trace
+
+__all__ = ["Planned", "Progress", "Sample", "plan", "take"]
+
+
+class Planned(NamedTuple):
+    """One call to make: the number of its `target`, and which asking of it this is; both from 0."""
+
+    target: int
+    repeat: int
+
+
+class Sample(NamedTuple):
+    """How one call ended: with a `response`, or with the `error` that ended it; `target` is as it was typed.
+
+    The error of a call that Ctrl-C ended is a CallInterruptedError; `error.partial_text` is what had come.
+    """
+
+    target: str
+    provider: str
+    request_model: str
+    repeat: int = 0
+    response: Response | None = None
+    error: LLMSwitchError | None = None
+
+
+class Progress(Protocol):
+    """Who watches while samples are taken, called on the event loop; `index` is the target's number."""
+
+    def started(self, index: int) -> None:
+        """The call goes out now."""
+        ...
+
+    def text(self, index: int, piece: str) -> None:
+        """A piece of the answer came."""
+        ...
+
+    def ended(self, index: int, sample: Sample) -> None:
+        """The call is over, however it ended."""
+        ...
+
+
+def plan(targets: int, repeats: int, seed: int) -> tuple[tuple[Planned, ...], ...]:
+    """One block of all targets; with repeats, one call at a time, each round of all targets in an order of its own.
+
+    One at a time, because calls that run side by side share this machine, and often the server: what is measured
+    more than once is measured alone. Rounds, so that what drifts in the meantime hits all targets alike.
+    """
+    if repeats == 1:
+        return (tuple(Planned(index, 0) for index in range(targets)),)
+    shuffled = random.Random(seed)  # noqa: S311  # an order to be had again, not a secret
+    blocks: list[tuple[Planned, ...]] = []
+    for repeat in range(repeats):
+        order = list(range(targets))
+        shuffled.shuffle(order)
+        blocks.extend((Planned(index, repeat),) for index in order)
+    return tuple(blocks)
+
+
+async def take(
+    blocks: Sequence[Sequence[Planned]],
+    calls: Sequence[Call],
+    adapters: Mapping[int, Provider],
+    services: Services,
+    progress: Progress,
+) -> tuple[list[Sample], bool]:
+    """Every planned call, in the order of the plan; and whether Ctrl-C cut it short.
+
+    A call that fails is a sample like any other. Cancelling this ends what runs, as interrupted samples, and makes
+    no call after them; whoever is cancelled once more is on his own.
+    """
+    samples: list[Sample] = []
+    for block in blocks:
+        tasks = [
+            asyncio.create_task(_sample(planned, calls[planned.target], adapters[planned.target], services, progress))
+            for planned in block
+        ]
+        interrupted = False
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError:
+            interrupted = True
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        samples.extend(
+            [
+                _stopped(planned, calls[planned.target]) if task.cancelled() else task.result()
+                for planned, task in zip(block, tasks, strict=True)
+            ]
+        )
+        if interrupted:
+            return samples, True
+    return samples, False
+
+
+async def _sample(planned: Planned, call: Call, adapter: Provider, services: Services, progress: Progress) -> Sample:
+    asked = call._replace(request=replace(call.request, trace=Trace()))
+    sample = _unanswered(planned, call)
+    pieces: list[str] = []
+    response: Response | None = None
+    try:
+        async with opened(answer(asked, services, adapter)) as chunks:
+            progress.started(planned.target)
+            async for chunk in chunks:
+                if chunk.text:
+                    pieces.append(chunk.text)
+                    progress.text(planned.target, chunk.text)
+                response = chunk.response or response
+        if response is None:
+            raise TruncatedError("the call ended without an answer.")
+        sample = sample._replace(response=response)
+    except LLMSwitchError as error:
+        sample = sample._replace(error=error)
+    except asyncio.CancelledError:
+        sample = _stopped(planned, call, "".join(pieces))
+    progress.ended(planned.target, sample)
+    return sample
+
+
+def _unanswered(planned: Planned, call: Call) -> Sample:
+    return Sample(call.target.text, call.endpoint.provider, call.request.model, planned.repeat)
+
+
+def _stopped(planned: Planned, call: Call, partial_text: str = "") -> Sample:
+    error = CallInterruptedError(
+        "interrupted before the answer was whole.", provider=call.endpoint.provider, request_model=call.request.model
+    )
+    error.partial_text = partial_text
+    return _unanswered(planned, call)._replace(error=error)

@@ -208,6 +208,11 @@ class Response:
     original: Response | None = None
 
     @property
+    def failed(self) -> bool:
+        """Whether it is an answer that no script should take for one."""
+        return self.finish_reason in ("error", "tool_call")
+
+    @property
     def itl_s(self) -> float | None:
         """Inter-token latency: (last - first content token) / (visible tokens - 1); null below 2 visible tokens."""
         visible = self.usage.visible_output_tokens

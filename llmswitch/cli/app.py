@@ -22,6 +22,7 @@ __all__ = ["main"]
 
 _COMMANDS = (
     "ask",
+    "compare",
     "cost",
     "logs",
     "profiles",

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from llmswitch.cli.inputs import Inputs, read_bounded
 from llmswitch.cli.keys import warn_about_keys
-from llmswitch.cli.options import Json, Profile, Quiet, Timeout, TrustProfile, Verbose
+from llmswitch.cli.options import (
+    Attached,
+    DryRun,
+    Json,
+    MaxTokens,
+    NoCache,
+    NoStdin,
+    Profile,
+    Prompt,
+    PromptFile,
+    Quiet,
+    Refresh,
+    Schema,
+    System,
+    Temperature,
+    Timeout,
+    TrustProfile,
+    Verbose,
+)
 from llmswitch.cli.output import OutputFile, printer
+from llmswitch.cli.question import read_message, read_parameters, read_schema
 from llmswitch.cli.shell import Shell
 from llmswitch.conversations import Conversation, Conversations, new_conversation_id
 from llmswitch.errors import ConfigError, StorageError
 from llmswitch.reports.answer import preview_document, response_document, summary
 from llmswitch.runs.ask import Services, find_cached, remember
 from llmswitch.runs.call import Call, Question, choose_target, settle
-from llmswitch.targets import parse_parameter
 from llmswitch.text import sanitize
-from llmswitch.types import Message, Parameters, Response
+from llmswitch.types import Response
 
 if TYPE_CHECKING:
     from llmswitch.profiles import Settings
@@ -56,7 +72,7 @@ class _Asked(NamedTuple):
 
 @app.command()
 def ask(
-    prompt: Annotated[str | None, typer.Argument(help="The question; '-' reads it from stdin.")] = None,
+    prompt: Prompt = None,
     provider: Annotated[
         str | None, typer.Option("--provider", "-p", help="Whom to ask: claude, openai, gemini, azure, local, …")
     ] = None,
@@ -65,27 +81,22 @@ def ask(
     ] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Which of its models.")] = None,
     profile: Profile = None,
-    system: Annotated[str | None, typer.Option("--system", "-s", help="The system prompt.")] = None,
-    attachment: Annotated[
-        list[str] | None,
-        typer.Option("--attachment", "-a", metavar="FILE", help="Image, PDF or text; repeatable."),
-    ] = None,
-    file: Annotated[str | None, typer.Option("--file", "-f", metavar="FILE", help="A file with the prompt.")] = None,
-    max_tokens: Annotated[str | None, typer.Option("--max-tokens", metavar="N", help="The longest answer.")] = None,
-    temperature: Annotated[str | None, typer.Option("--temperature", metavar="0-2", help="Randomness.")] = None,
-    schema: Annotated[
-        str | None, typer.Option("--schema", metavar="FILE", help="A JSON Schema that the answer must match.")
-    ] = None,
+    system: System = None,
+    attachment: Attached = None,
+    file: PromptFile = None,
+    max_tokens: MaxTokens = None,
+    temperature: Temperature = None,
+    schema: Schema = None,
     no_stream: Annotated[bool, typer.Option("--no-stream", help="Ask for the answer in one piece.")] = False,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor write the cache.")] = False,
-    refresh: Annotated[bool, typer.Option("--refresh", help="Ask anew, and replace what the cache holds.")] = False,
+    no_cache: NoCache = False,
+    refresh: Refresh = False,
     timeout: Timeout = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent and cost; send nothing.")] = False,
+    dry_run: DryRun = False,
     as_json: Json = False,
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Write here instead.")] = None,
     continue_: Annotated[bool, typer.Option("--continue", "-c", help="Go on with the latest conversation.")] = False,
     conversation: Annotated[str | None, typer.Option("--conversation", metavar="ID", help="Go on with it.")] = None,
-    no_stdin: Annotated[bool, typer.Option("--no-stdin", help="Leave stdin unread.")] = False,
+    no_stdin: NoStdin = False,
     trust_profile: TrustProfile = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -145,24 +156,25 @@ def _run(shell: Shell, settings: Settings, asked: _Asked) -> None:
     finally:
         if output is not None:
             output.discard()
-    if response.finish_reason in _FAILED:
+    if response.failed:
         raise typer.Exit(1)
 
 
 def _call(shell: Shell, settings: Settings, services: Services, asked: _Asked) -> Call:
     before = _conversation(services.conversations, asked)
-    inputs = Inputs(shell, no_stdin=asked.no_stdin)
-    attachments, texts = inputs.attachments(list(asked.attachments))
-    text = inputs.prompt(asked.prompt, asked.prompt_file)
+    message = read_message(
+        shell,
+        prompt=asked.prompt,
+        file=asked.prompt_file,
+        attachments=asked.attachments,
+        no_stdin=asked.no_stdin,
+    )
     question = Question(
-        messages=(
-            *(before.messages if before else ()),
-            Message("user", f"{texts}\n\n{text}" if texts else text, attachments),
-        ),
+        messages=(*(before.messages if before else ()), message),
         system=asked.system or (before.system if before else None),
         model=asked.model,
-        parameters=_parameters(asked),
-        schema=_schema(asked.schema),
+        parameters=read_parameters(max_tokens=asked.max_tokens, temperature=asked.temperature),
+        schema=read_schema(asked.schema),
         stream=asked.stream,
     )
     target, told = choose_target(
@@ -189,35 +201,6 @@ def _conversation(conversations: Conversations | None, asked: _Asked) -> Convers
     if name is None:
         raise ConfigError("no conversation to go on with yet: ask something first, without --continue.")
     return conversations.load(name)
-
-
-def _parameters(asked: _Asked) -> Parameters:
-    given = {"max_tokens": asked.max_tokens, "temperature": asked.temperature}
-    values = {
-        name: parse_parameter(name, text, f"--{name.replace('_', '-')}")
-        for name, text in given.items()
-        if text is not None
-    }
-    return Parameters(**values)
-
-
-def _schema(name: str | None) -> dict[str, Any] | None:
-    if name is None:
-        return None
-    from llmswitch.layers.schema import check_schema
-
-    if not name:
-        raise ConfigError("--schema names no file.")
-    data = read_bounded(Path(name), 1_000_000)
-    try:
-        schema = json.loads(data, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"--schema {name} is not JSON: {error}.") from error
-    return dict(check_schema(schema, f"--schema {name}"))
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def _answer(shell: Shell, call: Call, services: Services, asked: _Asked, output: OutputFile | None) -> Response:
@@ -265,8 +248,6 @@ def _tell(shell: Shell, response: Response) -> None:
     shell.note(summary(response))
 
 
-#: answers that no script should take for one
-_FAILED = ("error", "tool_call")
 _FINISHES = {
     "length": "the answer was cut at the token limit: --max-tokens raises it.",
     "content_filter": "the vendor's safety filter cut this answer, or it is a refusal.",

@@ -6,7 +6,25 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Json", "Profile", "Quiet", "Timeout", "TrustProfile", "Verbose"]
+__all__ = [
+    "Attached",
+    "DryRun",
+    "Json",
+    "MaxTokens",
+    "NoCache",
+    "NoStdin",
+    "Profile",
+    "Prompt",
+    "PromptFile",
+    "Quiet",
+    "Refresh",
+    "Schema",
+    "System",
+    "Temperature",
+    "Timeout",
+    "TrustProfile",
+    "Verbose",
+]
 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
@@ -21,3 +39,18 @@ TrustProfile = Annotated[
 Timeout = Annotated[
     str | None, typer.Option("--timeout", metavar="SECONDS", help="The longest the whole call may take [600].")
 ]
+System = Annotated[str | None, typer.Option("--system", "-s", help="The system prompt.")]
+Attached = Annotated[
+    list[str] | None, typer.Option("--attachment", "-a", metavar="FILE", help="Image, PDF or text; repeatable.")
+]
+PromptFile = Annotated[str | None, typer.Option("--file", "-f", metavar="FILE", help="A file with the prompt.")]
+MaxTokens = Annotated[str | None, typer.Option("--max-tokens", metavar="N", help="The longest answer.")]
+Temperature = Annotated[str | None, typer.Option("--temperature", metavar="0-2", help="Randomness.")]
+Schema = Annotated[
+    str | None, typer.Option("--schema", metavar="FILE", help="A JSON Schema that the answer must match.")
+]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither read nor write the cache.")]
+Refresh = Annotated[bool, typer.Option("--refresh", help="Ask anew, and replace what the cache holds.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be sent and cost; send nothing.")]
+NoStdin = Annotated[bool, typer.Option("--no-stdin", help="Leave stdin unread.")]
+Prompt = Annotated[str | None, typer.Argument(help="The question; '-' reads it from stdin.")]

@@ -1,53 +1,186 @@
-"""A `Comparison` computed once: its table, its ratios, and the contract's document `llmswitch/comparison/1`."""
+"""A `Comparison` as rows: its table, its ratios, and what several askings of each target showed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from decimal import Decimal
-from statistics import median
-from typing import Any, NamedTuple
+from collections import Counter
 
-from llmswitch.reports.answer import cost_document, response_document
-from llmswitch.reports.rows import UNKNOWN, Cell, Column, Table, count, money, seconds
+from llmswitch.reports.measures import (
+    MEASURES,
+    Difference,
+    Measure,
+    Standing,
+    differences,
+    enough_repeats,
+    leader,
+    standings,
+)
+from llmswitch.reports.rows import UNKNOWN, Cell, Column, Table, count
 from llmswitch.runs.compare import Comparison
 from llmswitch.runs.sampling import Sample
-from llmswitch.types import Cost, Response
+from llmswitch.types import Response, Usage
 
-__all__ = ["comparison_document", "comparison_table"]
-
-#: an answer that ended otherwise, a refusal among them, is no rival for being the fastest or the cheapest
-_WHOLE = ("stop", "length")
-
-
-class Measure(NamedTuple):
-    """A column that is ranked: how to read it off a response, how to show it, and what to call what is not best."""
-
-    name: str
-    title: str
-    read: Callable[[Response], float | Decimal | None]
-    show: Callable[[Any], str]
-    worse: str
-    exact: Callable[[Response], bool] = lambda response: True
-    more_is_better: bool = False
-    #: whether it is a time, which an answer from the cache has none of
-    timed: bool = True
-
-
-def paid(response: Response) -> Cost | None:
-    """What the answer cost when it was given: of one from the cache, its first call's cost."""
-    return response.original.cost if response.cached and response.original else response.cost
+__all__ = ["best_target", "comparison_table", "finish", "footnotes", "statements", "used"]
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """One row a target, in their order. `finish` is the kind of error where a target failed."""
-    raise NotImplementedError
+    """One row a target, in their order; medians where each was asked more than once.
+
+    The best of a column is marked, and every other value has its ratio to it: after several askings only where the
+    intervals say that they differ. `finish` is the kind of error where a target failed.
+    """
+    ranked = [_column(comparison, measure) for measure in MEASURES]
+    ttft, latency, rate, cost = (dict(zip(comparison.targets, column, strict=True)) for column in ranked)
+    rows = tuple(
+        (
+            sample.target,
+            _model(sample),
+            ttft[sample.target],
+            latency[sample.target],
+            rate[sample.target],
+            _tokens(sample, "input_tokens"),
+            _tokens(sample, "output_tokens"),
+            cost[sample.target],
+            finish(comparison, sample.target),
+        )
+        for sample in comparison.results
+    )
+    titles = ("TTFT", "latency", "tokens/s", "input", "output", "cost")
+    columns = (Column("target"), Column("model"), *(Column(title, number=True) for title in titles), Column("finish"))
+    return Table(columns, rows)
+
+
+def _column(comparison: Comparison, measure: Measure) -> list[Cell]:
+    ranked = standings(comparison, measure)
+    notes = {d.worse: _ratio(d) for d in differences(ranked) if d.shown or comparison.repeats == 1}
+    best = _best(comparison, ranked)
+    cells = []
+    for standing in ranked:
+        value = standing.middle
+        if value is None:
+            cells.append(_unranked(comparison, standing))
+            continue
+        spread = _spread(standing) if comparison.repeats > 1 else ""
+        note = ", ".join(part for part in (spread, notes.get(standing.target, "")) if part)
+        text = measure.shown(value, exact=standing.exact)
+        is_best = best is not None and value == best.middle
+        cells.append(Cell(text, note, is_best, float(value)))
+    return cells
+
+
+def _unranked(comparison: Comparison, standing: Standing) -> Cell:
+    """The figure of an answer that does not count among the others: from the cache, refused, or empty."""
+    response = _result(comparison, standing.target).response
+    value = standing.measure.read(response) if response is not None else None
+    if value is None or response is None:
+        return Cell(UNKNOWN)
+    return Cell(standing.measure.shown(value, exact=standing.measure.exact(response)))
+
+
+def _best(comparison: Comparison, ranked: tuple[Standing, ...]) -> Standing | None:
+    """The one to be marked: the leader of at least two, and after several askings only one that is told from all."""
+    best = leader(ranked)
+    known = [standing for standing in ranked if standing.values]
+    if best is None or len(known) < 2:
+        return None
+    if comparison.repeats == 1:
+        return best
+    told = differences(ranked)
+    return best if len(told) == len(known) - 1 and all(difference.shown for difference in told) else None
+
+
+def best_target(comparison: Comparison, measure: Measure) -> str | None:
+    """The target to name as best by `measure`: alone, or told from all others; None where that cannot be said."""
+    ranked = standings(comparison, measure)
+    known = [standing for standing in ranked if standing.values]
+    best = known[0] if len(known) == 1 else _best(comparison, ranked)
+    return best.target if best else None
+
+
+def _ratio(difference: Difference) -> str:
+    """`2.3× slower`; nothing where the two are the same to three digits."""
+    times = difference.ratio
+    if times < 1.005:
+        return ""
+    shown = f"{times:.2f}" if times < 1.095 else f"{times:.1f}" if times < 9.95 else f"{times:,.0f}"
+    return f"{shown}× {difference.measure.worse}"
+
+
+def _spread(standing: Standing) -> str:
+    low, high = min(standing.values.values()), max(standing.values.values())
+    return f"{standing.measure.show(low)} to {standing.measure.show(high)}"
+
+
+def _result(comparison: Comparison, target: str) -> Sample:
+    return next(sample for sample in comparison.results if sample.target == target)
+
+
+def _model(sample: Sample) -> str:
+    response = sample.response
+    return (response.response_model if response else None) or sample.request_model
+
+
+def used(response: Response) -> Usage:
+    """The tokens of the answer: of one from the cache, its first call's."""
+    return response.original.usage if response.cached and response.original else response.usage
+
+
+def _tokens(sample: Sample, name: str) -> Cell:
+    if sample.response is None:
+        return Cell(UNKNOWN)
+    usage = used(sample.response)
+    value: int | None = getattr(usage, name)
+    about = "~" if usage.estimated and value is not None else ""
+    return Cell(f"{about}{count(value)}", value=None if value is None else float(value))
+
+
+def finish(comparison: Comparison, target: str) -> str:
+    """How the target's askings ended: `stop`, `stop, cached`, `timeout`, `4 of 5 stop, 1 timeout`."""
+    ends = Counter(_end(sample) for sample in comparison.of(target))
+    if len(ends) == 1:
+        return next(iter(ends))
+    return ", ".join(f"{times} {end}" for end, times in ends.most_common())
+
+
+def _end(sample: Sample) -> str:
+    if sample.response is None:
+        return sample.error.kind if sample.error else UNKNOWN
+    marks = ["cached"] if sample.response.cached else []
+    marks += [] if sample.response.text.strip() else ["empty"]
+    return ", ".join([sample.response.finish_reason, *marks])
+
+
+def footnotes(comparison: Comparison, *, mark: str = "*") -> tuple[str, ...]:
+    """What a reader of the table must know, as sentences; `mark` is how the best is marked."""
+    responses = [sample.response for sample in comparison.results if sample.response is not None]
+    notes = []
+    if any(response.cached for response in responses):
+        notes.append("cached: free now; tokens and cost are the first call's, and its times are not ranked.")
+    if any(cell.best for row in comparison_table(comparison).rows for cell in row if isinstance(cell, Cell)):
+        notes.append(f"{mark}: the best of its column.")
+    return tuple(notes)
 
 
 def statements(comparison: Comparison) -> tuple[str, ...]:
     """What more than one asking showed, as sentences: which targets differ, by how much, and which cannot be told."""
-    raise NotImplementedError
+    if comparison.repeats == 1:
+        return ()
+    told = [difference for m in MEASURES for difference in differences(standings(comparison, m))]
+    sentences = [_sentence(difference) for difference in told if difference.low is not None]
+    if any(difference.low is None for difference in told):
+        fewest = enough_repeats(len(comparison.targets))
+        asked = len(comparison.targets)
+        sentences.append(f"{comparison.repeats} rounds are too few to tell {asked} targets apart: it takes {fewest}.")
+    return tuple(sentences)
 
 
-def comparison_document(comparison: Comparison) -> dict[str, Any]:
-    """The contract's `llmswitch/comparison/1`."""
-    raise NotImplementedError
+def _sentence(difference: Difference) -> str:
+    title = difference.measure.title
+    reach = f"{_times(difference.low)} to {_times(difference.high)}"
+    if difference.shown:
+        by = f"{_ratio(difference)} {difference.measure.than}"
+        return f"{title}: {difference.worse} is {by} {difference.better} ({reach})."
+    return f"{title}: {difference.worse} and {difference.better} cannot be told apart ({reach})."
+
+
+def _times(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.2f}×"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from llmswitch.reports.rows import Table
+from llmswitch.reports.rows import Cell, Table
 from llmswitch.text import one_line
 
-__all__ = ["print_table"]
+if TYPE_CHECKING:
+    from rich.text import Text
+
+__all__ = ["plain", "print_table"]
 
 
 def print_table(table: Table, stream: TextIO, *, decorated: bool) -> None:
@@ -21,10 +24,10 @@ def print_table(table: Table, stream: TextIO, *, decorated: bool) -> None:
 
 def plain(table: Table) -> str:
     """Columns two spaces apart, a heading line, nothing cut."""
-    lines = [tuple(c.title for c in table.columns), *table.rows]
+    lines: list[tuple[str | Cell, ...]] = [tuple(c.title for c in table.columns), *table.rows]
     if table.footer is not None:
         lines.append(table.footer)
-    cells = [[one_line(cell, 2000) for cell in line] for line in lines]
+    cells = [[_flat(cell) for cell in line] for line in lines]
     widths = [max(len(line[i]) for line in cells) for i in range(len(table.columns))]
     text = []
     for line in cells:
@@ -34,6 +37,14 @@ def plain(table: Table) -> str:
         )
         text.append("  ".join(padded).rstrip() + "\n")
     return "".join(text)
+
+
+def _flat(cell: str | Cell) -> str:
+    """`1.90 s (2.3× slower)`, `0.42 s *`."""
+    if isinstance(cell, str):
+        return one_line(cell, 2000)
+    note = f" ({cell.note})" if cell.note else ""
+    return one_line(f"{cell.text}{' *' if cell.best else ''}{note}", 2000)
 
 
 def _rich(table: Table, stream: TextIO) -> None:
@@ -50,5 +61,15 @@ def _rich(table: Table, stream: TextIO) -> None:
             overflow="fold",
         )
     for row in table.rows:
-        drawn.add_row(*(Text(one_line(cell, 2000)) for cell in row))
+        drawn.add_row(*(_drawn(cell) for cell in row))
     Console(file=stream).print(drawn)
+
+
+def _drawn(cell: str | Cell) -> Text:
+    """What is said about a value goes under it, where a narrow column can fold it."""
+    from rich.text import Text
+
+    if isinstance(cell, str):
+        return Text(one_line(cell, 2000))
+    text = Text(one_line(cell.text, 2000) + (" *" if cell.best else ""), style="bold green" if cell.best else "")
+    return text.append(f"\n{one_line(cell.note, 2000)}", style="dim") if cell.note else text

@@ -42,6 +42,11 @@ class Sample(NamedTuple):
     response: Response | None = None
     error: LLMSwitchError | None = None
 
+    @property
+    def failed(self) -> bool:
+        """Whether there is no answer, or none that a script should take for one."""
+        return self.response is None or self.response.failed
+
 
 class Progress(Protocol):
     """Who watches while samples are taken, called on the event loop; `index` is the target's number."""

@@ -1,0 +1,247 @@
+"""`llmswitch compare`: the same prompt, side by side across vendors."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from llmswitch.cli.keys import warn_about_keys
+from llmswitch.cli.options import (
+    Attached,
+    DryRun,
+    Json,
+    MaxTokens,
+    NoCache,
+    NoStdin,
+    Profile,
+    Prompt,
+    PromptFile,
+    Quiet,
+    Refresh,
+    Schema,
+    System,
+    Temperature,
+    Timeout,
+    TrustProfile,
+    Verbose,
+)
+from llmswitch.cli.output import OutputFile
+from llmswitch.cli.question import read_message, read_parameters, read_schema
+from llmswitch.cli.shell import Shell
+from llmswitch.errors import ConfigError, StorageError
+from llmswitch.reports.answer import preview_document
+from llmswitch.runs.ask import Services
+from llmswitch.runs.call import Call, Question, settle
+from llmswitch.runs.compare import Comparison, Job, settle_calls
+from llmswitch.targets import integer, parse_target
+from llmswitch.types import Message
+
+if TYPE_CHECKING:
+    from llmswitch.profiles import Settings
+    from llmswitch.reports.sections import Sections
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False)
+
+_MOST_REPEATS = 10_000
+
+
+class _Asked(NamedTuple):
+    """The command line as it was typed, what is asked left out."""
+
+    targets: tuple[str, ...]
+    repeats: int
+    seed: int
+    judge: str | None
+    diff: bool
+    strict: bool
+    dry_run: bool
+    #: what is printed: None is the answers and tables for eyes
+    form: str | None
+    html: str | None
+
+
+@app.command()
+def compare(
+    prompt: Prompt = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", "-t", help="provider[:model][?temperature=0&…]; repeatable. [every configured one]"),
+    ] = None,
+    profile: Profile = None,
+    system: System = None,
+    attachment: Attached = None,
+    file: PromptFile = None,
+    max_tokens: MaxTokens = None,
+    temperature: Temperature = None,
+    schema: Schema = None,
+    repeats: Annotated[
+        str, typer.Option("--repeats", metavar="N", help="Ask each target N times, one call at a time, uncached.")
+    ] = "1",
+    seed: Annotated[str | None, typer.Option("--seed", metavar="N", help="Of the order of asking. [random]")] = None,
+    diff: Annotated[bool, typer.Option("--diff", help="Show how each answer differs from the first, by word.")] = False,
+    judge: Annotated[
+        str | None,
+        typer.Option("--judge", metavar="TARGET", help="Have a model rank the answers, blind, in two orders."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if any target failed, not only if all did.")] = False,
+    no_cache: NoCache = False,
+    refresh: Refresh = False,
+    timeout: Timeout = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one row for each call.")] = False,
+    html: Annotated[
+        str | None, typer.Option("--html", metavar="FILE", help="Write a page that needs no network as well.")
+    ] = None,
+    no_stdin: NoStdin = False,
+    trust_profile: TrustProfile = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Ask every target the same and show answers, latency, tokens and cost side by side."""
+    shell = Shell.current(verbose=verbose, quiet=quiet)
+    forms = [name for name, given in (("json", as_json), ("markdown", markdown), ("csv", as_csv)) if given]
+    if len(forms) > 1:
+        raise ConfigError(f"give one of {', '.join(f'--{form}' for form in forms)}: stdout holds one of them.")
+    asked = _Asked(
+        targets=tuple(target or ()),
+        repeats=integer(repeats, "--repeats", 1, _MOST_REPEATS),
+        seed=secrets.randbits(32) if seed is None else integer(seed, "--seed", 0),
+        judge=judge,
+        diff=diff,
+        strict=strict,
+        dry_run=dry_run,
+        form=forms[0] if forms else None,
+        html=html,
+    )
+    flags = {} if timeout is None else {"LLM_TIMEOUT": ("--timeout", timeout)}
+    settings = shell.settings(profile=profile, flags=flags, trust_profile=trust_profile)
+    services = Services.from_settings(
+        settings, use_cache=not no_cache, refresh=refresh, warn=shell.warn, clock=shell.clock, wall=shell.wall
+    )
+    question = Question(
+        messages=(
+            read_message(shell, prompt=prompt, file=file, attachments=tuple(attachment or ()), no_stdin=no_stdin),
+        ),
+        system=system,
+        parameters=read_parameters(max_tokens=max_tokens, temperature=temperature),
+        schema=read_schema(schema),
+    )
+    _run(shell, settings, services, question, asked)
+
+
+def _run(shell: Shell, settings: Settings, services: Services, question: Question, asked: _Asked) -> None:
+    calls = settle_calls(settings, question, asked.targets, shell.warn)
+    judge = _judge(settings, asked.judge, calls, shell)
+    warn_about_keys(shell, settings)
+    if asked.dry_run:
+        _preview(shell, settings, services, calls)
+        return
+    if len(calls) == 1 and asked.repeats == 1:
+        shell.note(f"{calls[0].target.text} is the only target: name others with -t to compare it with.")
+    if asked.html == "":
+        raise ConfigError("--html names no file.")
+    page = OutputFile(Path(asked.html)) if asked.html is not None else None
+    try:
+        from llmswitch.cli.columns import run_compare
+
+        job = Job(question.messages[0].text, calls, asked.repeats, asked.seed, judge)
+        comparison = run_compare(shell, job, services, shown=asked.form is None)
+        _report(shell, comparison, asked, page, fields=question.schema is not None)
+    finally:
+        if page is not None:
+            page.discard()
+    _leave(comparison, strict=asked.strict)
+
+
+def _judge(settings: Settings, named: str | None, calls: tuple[Call, ...], shell: Shell) -> Call | None:
+    """The call of whoever is to rank the answers; its message comes when they are there."""
+    if named is None:
+        return None
+    target = parse_target(named, "--judge")
+    call = settle(settings, target, Question(messages=(Message("user", "-"),)))._replace(command="compare")
+    if any((call.endpoint.provider, call.request.model) == (c.endpoint.provider, c.request.model) for c in calls):
+        shell.warn(f"the judge {named} is one of those it judges: models favour their own answers.")
+    return call
+
+
+def _preview(shell: Shell, settings: Settings, services: Services, calls: tuple[Call, ...]) -> None:
+    from llmswitch.runs.preview import preview
+
+    requests = [{"target": call.target.text, **preview_document(preview(call, services, settings))} for call in calls]
+    shell.json({"schema": "llmswitch/dry-runs/1", "requests": requests})
+
+
+def _report(shell: Shell, comparison: Comparison, asked: _Asked, page: OutputFile | None, *, fields: bool) -> None:
+    """The page first: where it cannot be written, what was paid for still goes to stdout."""
+    from llmswitch.reports.sections import sections
+
+    parts = sections(comparison, diff=asked.diff, fields=fields)
+    failed: StorageError | None = None
+    if page is not None:
+        from llmswitch.reports.compare_page import comparison_page
+
+        made_at = datetime.fromtimestamp(shell.wall(), tz=UTC).astimezone()
+        try:
+            page.write(comparison_page(comparison, parts, made_at=made_at))
+        except StorageError as error:
+            failed = error
+    _FORMS[asked.form](shell, comparison, parts)
+    if failed is not None:
+        raise failed
+
+
+def _print_json(shell: Shell, comparison: Comparison, parts: Sections) -> None:
+    from llmswitch.reports.compare_document import comparison_document
+
+    shell.json(comparison_document(comparison, parts))
+
+
+def _print_markdown(shell: Shell, comparison: Comparison, parts: Sections) -> None:
+    from llmswitch.reports.compare_markdown import comparison_markdown
+
+    _print(shell, comparison_markdown(comparison, parts))
+
+
+def _print_csv(shell: Shell, comparison: Comparison, parts: Sections) -> None:
+    from llmswitch.reports.compare_document import CSV_COLUMNS, csv_rows
+    from llmswitch.reports.csv import csv_text
+
+    _print(shell, csv_text(CSV_COLUMNS, csv_rows(comparison)))
+
+
+def _print_for_eyes(shell: Shell, comparison: Comparison, parts: Sections) -> None:
+    from llmswitch.cli.comparison import print_comparison
+
+    print_comparison(shell, comparison, parts)
+
+
+_FORMS: dict[str | None, Callable[[Shell, Comparison, Sections], None]] = {
+    None: _print_for_eyes,
+    "json": _print_json,
+    "markdown": _print_markdown,
+    "csv": _print_csv,
+}
+
+
+def _print(shell: Shell, text: str) -> None:
+    shell.stdout.write(text)
+    shell.stdout.flush()
+
+
+def _leave(comparison: Comparison, *, strict: bool) -> None:
+    """130 where Ctrl-C ended it; 1 where all targets failed, or under --strict any call or the judge did."""
+    if comparison.interrupted:
+        raise typer.Exit(130)
+    failed = [sample.failed for sample in comparison.samples]
+    judged = comparison.judgement is None or comparison.judgement.error is None
+    if all(failed) or (strict and (any(failed) or not judged)):
+        raise typer.Exit(1)

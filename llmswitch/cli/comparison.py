@@ -1,0 +1,51 @@
+"""A comparison for eyes: the answers, the table, and what was asked for besides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llmswitch.cli.answers import print_answers
+from llmswitch.cli.shell import Shell
+from llmswitch.reports.compare import comparison_table, footnotes, statements
+from llmswitch.reports.diff import Piece, marked
+from llmswitch.reports.sections import Sections, field_table, verdict
+from llmswitch.runs.compare import Comparison
+from llmswitch.text import one_line, sanitize
+
+__all__ = ["print_comparison"]
+
+_STYLES = {"same": "", "removed": "red strike", "added": "green"}
+
+
+def print_comparison(shell: Shell, comparison: Comparison, parts: Sections) -> None:
+    """On a terminal everything; in a pipe what follows the answers, which were printed as they came."""
+    if shell.decorated(shell.stdout) or comparison.repeats > 1:
+        print_answers(shell, comparison)
+    shell.table(comparison_table(comparison))
+    for line in (*footnotes(comparison), *statements(comparison)):
+        shell.line(one_line(line, 2000))
+    if parts.fields is not None:
+        shell.line()
+        shell.table(field_table(comparison, parts.fields))
+    for (before, after), pieces in (parts.diffs or {}).items():
+        shell.line(f"\n{one_line(before)} → {one_line(after)}\n")
+        _print_diff(shell, pieces)
+    if comparison.judgement is not None:
+        shell.line()
+        for line in verdict(comparison.judgement):
+            shell.line(one_line(line, 2000))
+    shell.stdout.flush()
+
+
+def _print_diff(shell: Shell, pieces: Sequence[Piece]) -> None:
+    """In colours with the marks kept: a colour alone is lost on some eyes, and when copied."""
+    if not shell.decorated(shell.stdout):
+        shell.line(marked(pieces))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    text = Text()
+    for piece in pieces:
+        text.append(sanitize(marked([piece])), style=_STYLES[piece.kind])
+    Console(file=shell.stdout).print(text)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from llmswitch.cli.answers import print_answers
 from llmswitch.cli.shell import Shell
-from llmswitch.reports.compare import comparison_table, footnotes, statements
+from llmswitch.reports.compare import comparison_table, footnotes, narrowed, statements
 from llmswitch.reports.diff import Piece, marked
 from llmswitch.reports.sections import Sections, field_table, verdict
 from llmswitch.runs.compare import Comparison
@@ -21,7 +21,8 @@ def print_comparison(shell: Shell, comparison: Comparison, parts: Sections) -> N
     """On a terminal everything; in a pipe what follows the answers, which were printed as they came."""
     if shell.decorated(shell.stdout) or comparison.repeats > 1:
         print_answers(shell, comparison)
-    shell.table(comparison_table(comparison))
+    table = comparison_table(comparison)
+    shell.table(table, narrow=narrowed(table))
     for line in (*footnotes(comparison), *statements(comparison)):
         shell.line(one_line(line, 2000))
     if parts.fields is not None:

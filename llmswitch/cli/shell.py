@@ -139,8 +139,8 @@ class Shell:
         """The document as stdout can carry it."""
         return as_json(document, ascii_only="utf" not in (self.stdout.encoding or "").lower())
 
-    def table(self, table: Table) -> None:
-        """A table on stdout, drawn where that is a terminal."""
+    def table(self, table: Table, *, narrow: Table | None = None) -> None:
+        """A table on stdout, drawn where that is a terminal; there `narrow` stands in where it does not fit."""
         from llmswitch.reports.table import print_table
 
-        print_table(table, self.stdout, decorated=self.decorated(self.stdout))
+        print_table(table, self.stdout, decorated=self.decorated(self.stdout), narrow=narrow)

@@ -258,6 +258,14 @@ def _headers(request: Request) -> dict[str, str]:
     return dict(_SAMPLING_HEADERS) if sampled else {}
 
 
+_REHEARSAL = """event: content_block_delta
+data: {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "-"}}
+
+event: message_delta
+data: {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}}
+
+"""
+
 VENDOR = Vendor(
     key="anthropic",
     title="Anthropic",
@@ -270,4 +278,5 @@ VENDOR = Vendor(
     accepts=IMAGES | PDF,
     default_max_tokens=MAX_TOKENS,
     asks=("ANTHROPIC_API_KEY", "ANTHROPIC_MODEL"),
+    rehearsal=_REHEARSAL,
 )

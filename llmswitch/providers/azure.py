@@ -14,7 +14,7 @@ from llmswitch.errors import AuthenticationError, ConfigError
 from llmswitch.profiles import Settings
 from llmswitch.providers.base import IMAGES, PDF, Endpoint, Provider, Variables, Vendor, endpoint_url
 from llmswitch.providers.chat import ChatAdapter, plain_client, seal
-from llmswitch.providers.chat_codec import Dialect, encode
+from llmswitch.providers.chat_codec import REHEARSAL, Dialect, encode
 from llmswitch.types import Request
 
 if TYPE_CHECKING:
@@ -166,4 +166,5 @@ VENDOR = Vendor(
     connect=_connect,
     preview=_encode,
     accepts=IMAGES | PDF,
+    rehearsal=REHEARSAL,
 )

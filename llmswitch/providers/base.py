@@ -95,7 +95,8 @@ class Vendor(NamedTuple):
     `configure` reads the settings (ConfigError names the variable to set) and sends nothing; `connect` imports
     the SDK and returns the adapter; `preview` is the body that `connect`'s adapter would send, for --dry-run.
     `locate` refines the endpoint for one model, where a model is more than a name. `asks` are the variables that
-    `llmswitch init` asks for.
+    `llmswitch init` asks for. `rehearsal` is a short answer as the vendor streams it, for runs/rehearsal.py; empty
+    where there is no SDK to warm up.
     """
 
     key: str
@@ -111,6 +112,7 @@ class Vendor(NamedTuple):
     default_max_tokens: int | None = None
     locate: Callable[[Endpoint, str], Endpoint] | None = None
     asks: tuple[str, ...] = ()
+    rehearsal: str = ""
 
     def configured(self, settings: Settings) -> bool:
         """Whether a profile or the environment names what this provider needs."""

@@ -20,7 +20,13 @@ from llmswitch.providers.failures import UndecodableError
 from llmswitch.providers.values import token_count, whole
 from llmswitch.types import Attachment, Chunk, FinishReason, Message, Request, Response, Usage
 
-__all__ = ["Dialect", "decode", "decode_chunk", "encode", "sent_request_id"]
+__all__ = ["REHEARSAL", "Dialect", "decode", "decode_chunk", "encode", "sent_request_id"]
+
+#: see `Vendor.rehearsal`
+REHEARSAL = (
+    'data: {"id": "r", "model": "m", "choices": [{"index": 0, "delta": {"content": "-"}, "finish_reason": "stop"}]}\n\n'
+    "data: [DONE]\n\n"
+)
 
 #: the SDK's Literal (openai/types/chat/chat_completion.py), then what compatible servers add to it
 _FINISH_REASONS: Mapping[str, FinishReason] = {

@@ -14,7 +14,7 @@ from llmswitch.errors import ConfigError
 from llmswitch.profiles import Settings
 from llmswitch.providers.base import IMAGES, PDF, Endpoint, Provider, Variables, Vendor, endpoint_url
 from llmswitch.providers.chat import ChatAdapter, plain_client
-from llmswitch.providers.chat_codec import Dialect, encode
+from llmswitch.providers.chat_codec import REHEARSAL, Dialect, encode
 
 __all__ = ["endpoint_names", "endpoint_vendor"]
 
@@ -103,6 +103,7 @@ def endpoint_vendor(name: str, settings: Settings) -> Vendor | None:
         preview=partial(encode, dialect),
         default_model=server.default_model,
         accepts=server.accepts,
+        rehearsal=REHEARSAL,
     )
 
 

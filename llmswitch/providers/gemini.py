@@ -247,6 +247,11 @@ def _arguments(body: dict[str, Any]) -> tuple[list[Any], Any]:
     return contents, GenerateContentConfig.model_validate(config)
 
 
+_REHEARSAL = (
+    'data: {"candidates": [{"content": {"parts": [{"text": "-"}], "role": "model"}, "finishReason": "STOP"}],'
+    ' "usageMetadata": {"promptTokenCount": 1, "candidatesTokenCount": 1}}\n\n'
+)
+
 VENDOR = Vendor(
     key="gemini",
     title="Google Gemini",
@@ -258,4 +263,5 @@ VENDOR = Vendor(
     default_model="gemini-3.8-flash",
     accepts=IMAGES | PDF,
     asks=("GOOGLE_API_KEY", "GEMINI_MODEL"),
+    rehearsal=_REHEARSAL,
 )

@@ -8,7 +8,7 @@ from llmswitch.errors import ConfigError
 from llmswitch.profiles import Settings
 from llmswitch.providers.base import IMAGES, PDF, Endpoint, Provider, Variables, Vendor, endpoint_url
 from llmswitch.providers.chat import ChatAdapter, plain_client
-from llmswitch.providers.chat_codec import Dialect, encode
+from llmswitch.providers.chat_codec import REHEARSAL, Dialect, encode
 from llmswitch.types import Request
 
 __all__ = ["VENDOR"]
@@ -65,4 +65,5 @@ VENDOR = Vendor(
     preview=_encode,
     default_model="gpt-6-luna",
     accepts=IMAGES | PDF,
+    rehearsal=REHEARSAL,
 )

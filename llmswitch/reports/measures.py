@@ -7,10 +7,10 @@ the measure at once (Bonferroni: the leader is chosen after the fact).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from llmswitch.reports.rows import UNKNOWN, money, seconds
 from llmswitch.runs.compare import Comparison
@@ -97,7 +97,8 @@ class Standing(NamedTuple):
     @property
     def middle(self) -> Number | None:
         """The median; None without a value."""
-        return median(self.values.values()) if self.values else None
+        # all of one measure are floats, or all Decimals, which median() cannot know
+        return median(cast(Iterable[float], self.values.values())) if self.values else None
 
     @property
     def interval(self) -> tuple[float, float] | None:

@@ -8,15 +8,19 @@ from llmswitch.reports.rows import Cell, Table
 from llmswitch.text import one_line
 
 if TYPE_CHECKING:
+    from rich.table import Table as RichTable
     from rich.text import Text
 
 __all__ = ["plain", "print_table"]
 
 
-def print_table(table: Table, stream: TextIO, *, decorated: bool) -> None:
-    """Write `table`. `decorated` draws it with rich; plain columns are aligned, whole and made for `awk` and eyes."""
+def print_table(table: Table, stream: TextIO, *, decorated: bool, narrow: Table | None = None) -> None:
+    """Write `table`. `decorated` draws it with rich; plain columns are aligned, whole and made for `awk` and eyes.
+
+    `narrow` is drawn in its place on a terminal that is not wide enough.
+    """
     if decorated:
-        _rich(table, stream)
+        _rich(table, stream, narrow)
     else:
         stream.write(plain(table))
     stream.flush()
@@ -47,22 +51,45 @@ def _flat(cell: str | Cell) -> str:
     return one_line(f"{cell.text}{' *' if cell.best else ''}{note}", 2000)
 
 
-def _rich(table: Table, stream: TextIO) -> None:
+def _rich(table: Table, stream: TextIO, narrow: Table | None) -> None:
+    """Numbers stay whole where the terminal has room for them; what cannot be on one line is folded, never cut."""
     from rich.console import Console
+
+    console = Console(file=stream)
+    endless = console.options.update(width=100_000)
+    drawn = _rich_table(table, whole=True)
+    if narrow is not None and console.measure(drawn, options=endless).maximum > console.width:
+        drawn = _rich_table(narrow, whole=True, lean=True)
+        table = narrow
+    if console.measure(drawn, options=endless).minimum > console.width:
+        drawn = _rich_table(table, whole=False, lean=narrow is table)
+    console.print(drawn)
+
+
+def _rich_table(table: Table, *, whole: bool, lean: bool = False) -> RichTable:
+    from rich.box import HEAVY_HEAD, SIMPLE_HEAD
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    drawn = RichTable(title=table.title or None, title_justify="left", show_footer=table.footer is not None)
+    drawn = RichTable(
+        title=table.title or None,
+        title_justify="left",
+        show_footer=table.footer is not None,
+        box=SIMPLE_HEAD if lean else HEAVY_HEAD,
+        pad_edge=not lean,
+        padding=(0, 1, 0, 0) if lean else (0, 1),
+    )
     for index, column in enumerate(table.columns):
         drawn.add_column(
             Text(column.title),
             justify="right" if column.number else "left",
             footer=Text(table.footer[index] if table.footer else ""),
             overflow="fold",
+            no_wrap=whole and column.number,
         )
     for row in table.rows:
         drawn.add_row(*(_drawn(cell) for cell in row))
-    Console(file=stream).print(drawn)
+    return drawn
 
 
 def _drawn(cell: str | Cell) -> Text:

@@ -13,6 +13,7 @@ from llmswitch.providers.base import Provider
 from llmswitch.runs.ask import Services, find_cached
 from llmswitch.runs.call import Call, Question, needed, settle
 from llmswitch.runs.judge import Judgement, judge
+from llmswitch.runs.rehearsal import rehearse
 from llmswitch.runs.sampling import Progress, Sample, plan, take
 from llmswitch.targets import parse_target
 from llmswitch.types import Parameters, Target
@@ -125,7 +126,9 @@ async def compare(job: Job, services: Services, progress: Progress) -> Compariso
     asked = tuple(tuple(planned for planned in block if planned.target not in cached) for block in blocks)
     adapters: dict[int, Provider] = {}
     try:
-        await asyncio.to_thread(_connect, {i: c for i, c in enumerate(job.calls) if i not in cached}, adapters)
+        asked_now = {index: call for index, call in enumerate(job.calls) if index not in cached}
+        await asyncio.to_thread(_connect, asked_now, adapters)
+        await rehearse(asked_now.values())
         samples, interrupted = await take([block for block in asked if block], job.calls, adapters, services, progress)
         comparison = Comparison(
             prompt=job.prompt,

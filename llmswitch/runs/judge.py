@@ -97,10 +97,9 @@ async def judge(prompt: str, answers: Mapping[str, str], call: Call, services: S
         adapter = await asyncio.to_thread(call.vendor.connect, call.endpoint)
         try:
             async with asyncio.TaskGroup() as group:
-                tasks += [
-                    group.create_task(_ask(shown, prompt, judged, call, services, adapter))
-                    for shown in (order, order[::-1])
-                ]
+                for shown in (order, order[::-1]):
+                    asked = _asked(call, prompt, {target: judged[target] for target in shown})
+                    tasks.append(group.create_task(_ask(asked, shown, services, adapter)))
         finally:
             await adapter.aclose()
     except LLMSwitchError as error:
@@ -140,22 +139,18 @@ def _cost(askings: Sequence[_Asking]) -> Cost | None:
     )
 
 
-async def _ask(
-    order: tuple[str, ...], prompt: str, judged: Mapping[str, str], call: Call, services: Services, adapter: Provider
-) -> _Asking:
-    named = letters(order)
-    shaped = _Shaped(adapter, _schema(tuple(named)))
+async def _ask(call: Call, order: tuple[str, ...], services: Services, adapter: Provider) -> _Asking:
     response: Response | None = None
     try:
-        asked = _asked(call, prompt, {letter: judged[target] for letter, target in named.items()})
-        response = await collect(answer(asked, services, shaped))
+        response = await collect(answer(call, services, _Shaped(adapter, _schema(order))))
         return _Asking(response, _verdict(response, order), None)
     except LLMSwitchError as error:
         return _Asking(response, None, error)
 
 
-def _asked(call: Call, prompt: str, shown: Mapping[str, str]) -> Call:
-    """The call with its question: `shown` is by letter. No name of a target is in it."""
+def _asked(call: Call, prompt: str, answers: Mapping[str, str]) -> Call:
+    """The call with its question; `answers` are by target in the order to show them, and no target's name is in it."""
+    shown = dict(zip(letters(tuple(answers)), answers.values(), strict=True))
     mark = _mark(prompt, shown)
     parts = [_between(mark, "The question", prompt)]
     parts += [_between(mark, f"Answer {letter}", text) for letter, text in shown.items()]
@@ -164,6 +159,7 @@ def _asked(call: Call, prompt: str, shown: Mapping[str, str]) -> Call:
         call.request,
         messages=(Message("user", "\n\n".join(parts)),),
         system=_SYSTEM.format(mark=mark),
+        stream=True,
         trace=Trace(),
     )
     return call._replace(request=request)
@@ -183,13 +179,13 @@ def _between(mark: str, title: str, text: str) -> str:
     return f"{title}:\n<{mark}>\n{text[:_MOST_CHARACTERS]}\n</{mark}>"
 
 
-def _schema(named: tuple[str, ...]) -> dict[str, Any]:
+def _schema(order: tuple[str, ...]) -> dict[str, Any]:
     """The reason comes before the ranking: a model that has written why ranks better than one that has not."""
     return {
         "type": "object",
         "properties": {
             "reason": {"type": "string"},
-            "ranking": {"type": "array", "items": {"type": "string", "enum": list(named)}},
+            "ranking": {"type": "array", "items": {"type": "string", "enum": list(letters(order))}},
         },
         "required": ["reason", "ranking"],
         "additionalProperties": False,
@@ -197,7 +193,7 @@ def _schema(named: tuple[str, ...]) -> dict[str, Any]:
 
 
 class _Shaped(Layer):
-    """The adapter, given the schema below all other layers.
+    """The adapter, given the schema below all layers.
 
     Servers that ignore a schema put their JSON into prose or a Markdown fence. The schema layer would refuse that,
     and with it would go what the reply cost; `_verdict` reads it. The cache's key is none the poorer: the system

@@ -135,6 +135,8 @@ async def _sample(planned: Planned, call: Call, adapter: Provider, services: Ser
             raise TruncatedError("the call ended without an answer.")
         sample = sample._replace(response=response)
     except LLMSwitchError as error:
+        # a deadline cuts the layer that knows what had come
+        error.partial_text = error.partial_text or "".join(pieces)
         sample = sample._replace(error=error)
     except asyncio.CancelledError:
         sample = _stopped(planned, call, "".join(pieces))

@@ -133,9 +133,10 @@ class MarkdownPrinter:
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
         from rich.live import Live
-        from rich.markdown import Markdown
 
-        self._markdown = Markdown
+        from llmswitch.cli.markdown import markdown
+
+        self._markdown = markdown
         self._console = Console(file=stream)
         self._live = Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop")
         self._sanitizer = Sanitizer()
@@ -174,8 +175,7 @@ class MarkdownPrinter:
             from rich.text import Text
 
             return Text(text)
-        # hyperlinks off: a link whose text says one address and which leads to another is shown as both
-        return self._markdown(text, hyperlinks=False)
+        return self._markdown(text)
 
 
 class OutputFile:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-from llmswitch.cli.tail import Tail, cells, clip
+from llmswitch.cli.answers import said
+from llmswitch.cli.cells import barrier, cells, clip
+from llmswitch.cli.tail import Tail
 from llmswitch.reports.rows import seconds
 from llmswitch.runs.sampling import Sample
-from llmswitch.text import Sanitizer, one_line
-from llmswitch.types import Response
+from llmswitch.text import Sanitizer, one_line, sanitize
 
-__all__ = ["NARROWEST", "Panel", "side_by_side", "stacked"]
+__all__ = ["Panel", "side_by_side", "stacked"]
 
-#: cells of a column that can still be read
-NARROWEST = 36
 _GAP = 3
+#: cells of a target's name that what is told of it never takes
+_NAME = 20
 #: bytes that are taken for a token, as `text.estimate_tokens` does
 _TOKEN = 4
+_FINISHES = {"stop": "", "length": "cut at the token limit"}
 _BOLD, _DIM, _RED, _GREEN, _CYAN, _RESET = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[36m", "\x1b[0m"
-_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]")
-#: a terminal that reorders right-to-left text would carry it across a line between two columns without this
-_LEFT_TO_RIGHT = "\u200e"
 
 
 class Panel:
@@ -36,9 +34,11 @@ class Panel:
 
     def _begin(self) -> None:
         self._pieces: list[str] = []
+        self._ready = ""
         self._sanitizer = Sanitizer()
         self._tail = Tail()
-        self._first_at = self._last_at = 0.0
+        self._first_s: float | None = None
+        self._span_s = 0.0
         self._bytes = self._first_bytes = 0
 
     @property
@@ -54,9 +54,10 @@ class Panel:
     def text(self, now: float, piece: str) -> None:
         """A piece of its answer came."""
         size = len(piece.encode("utf-8", "replace"))
-        if not self._bytes:
-            self._first_at, self._first_bytes = now, size
-        self._last_at = now
+        passed = now - (self._started_at if self._started_at is not None else now)
+        if self._first_s is None:
+            self._first_s, self._first_bytes = passed, size
+        self._span_s = passed - self._first_s
         self._bytes += size
         self._pieces.append(piece)
 
@@ -64,16 +65,16 @@ class Panel:
         """The call is over."""
         self.sample, self._started_at = sample, None
         self.calls += 1
+        self._ready = self._taken() + self._sanitizer.close()
         if sample.error is not None:
-            self._note(f"{sample.error.kind}: {one_line(sample.error.message, 2000)}")
-        elif sample.response is not None:
-            if not self._bytes:
-                self._pieces.append(sample.response.text)
-            if not sample.response.text.strip():
-                self._note("(empty answer)")
+            self._ready += ("\n\n" if self._bytes else "") + said(sample.error)
+        elif sample.response is not None and not self._bytes:
+            self._ready = sanitize(sample.response.text) or "(empty answer)"
 
-    def _note(self, text: str) -> None:
-        self._pieces.append(f"\n\n{text}" if self._bytes else text)
+    def _taken(self) -> str:
+        """What is there for the tail and not yet in it."""
+        text, self._pieces = "".join(self._pieces), []
+        return self._ready + self._sanitizer.feed(text)
 
     def status(self, now: float, *, connected: bool) -> tuple[str, str]:
         """State and clock, and the colour to show them in."""
@@ -91,34 +92,31 @@ class Panel:
     def figures(self) -> str:
         """First token and tokens a second: of the call that runs, estimated; of one that is over, the vendor's."""
         response = self.sample.response if self.sample else None
-        if not self._bytes and response is None:
-            return ""
-        if self.running or response is None:
-            first = self._first_at - self._started_at if self._bytes and self._started_at is not None else None
-            rate = None
+        if response is None or (self.running and self._bytes):
+            told = [_first_token(self._first_s), self._estimate()]
         else:
-            first, rate = response.timing.time_to_first_token_s, response.output_tokens_per_s
-        told = [f"first token {seconds(first)}" if first is not None else "", self._rate(rate), _noted(response)]
+            rate = response.output_tokens_per_s
+            told = [
+                _FINISHES.get(response.finish_reason, response.finish_reason),
+                _first_token(response.timing.time_to_first_token_s),
+                self._estimate() if rate is None else f"{rate:.0f} tokens/s",
+            ]
         return " · ".join(part for part in told if part)
 
-    def _rate(self, exact: float | None) -> str:
-        if exact is not None:
-            return f"{exact:.0f} tokens/s"
-        span, counted = self._last_at - self._first_at, (self._bytes - self._first_bytes) / _TOKEN
-        return f"~{counted / span:.0f} tokens/s" if span > 0 and counted > 0 else ""
+    def _estimate(self) -> str:
+        """Tokens after the first piece over the time they took."""
+        counted = (self._bytes - self._first_bytes) / _TOKEN
+        return f"~{counted / self._span_s:.0f} tokens/s" if self._span_s > 0 and counted > 0 else ""
 
     def rows(self, width: int, height: int) -> list[str]:
         """The end of its text."""
-        if self._pieces:
-            text, self._pieces = "".join(self._pieces), []
-            self._tail.feed(self._sanitizer.feed(text))
+        self._tail.feed(self._taken())
+        self._ready = ""
         return self._tail.rows(width, height)
 
 
-def _noted(response: Response | None) -> str:
-    if response is None or response.finish_reason == "stop":
-        return ""
-    return "cut at the token limit" if response.finish_reason == "length" else response.finish_reason
+def _first_token(value: float | None) -> str:
+    return "" if value is None else f"first token {seconds(value)}"
 
 
 def side_by_side(panels: Sequence[Panel], size: tuple[int, int], now: float, *, connected: bool) -> list[str]:
@@ -143,7 +141,7 @@ def side_by_side(panels: Sequence[Panel], size: tuple[int, int], now: float, *, 
 
 def _joined(parts: Sequence[str], each: int) -> str:
     """Each part at its own place, whatever the terminal thinks of the width of what stands before it."""
-    mark = _LEFT_TO_RIGHT if any(_RIGHT_TO_LEFT.search(part) for part in parts) else ""
+    mark = barrier(parts)
     row = parts[0]
     for number, part in enumerate(parts[1:], 1):
         row += f"\x1b[{number * (each + _GAP) - 1}G\x1b[K{mark}{_DIM}│{_RESET}{mark} {part}"
@@ -158,11 +156,12 @@ def stacked(panels: Sequence[Panel], size: tuple[int, int], now: float, *, conne
     for number, panel in enumerate(panels[:height]):
         status, colour = panel.status(now, connected=connected)
         figures = panel.figures()
-        told = clip(f"{status} · {figures}" if figures else status, max(1, width - 20))
-        name = clip(panel.target, max(1, width - cells(told) - 4))
+        room = max(1, width - min(cells(panel.target), _NAME) - 3)
+        told = clip(f"{status} · {figures}" if figures else status, room)
+        name = clip(panel.target, max(1, width - cells(told) - 3))
         line = "─" * max(0, width - cells(name) - cells(told) - 3)
         rows.append(f"{_BOLD}{name}{_RESET} {colour}{told}{_RESET} {_DIM}{line}{_RESET}")
-        room = each + (1 if number < more else 0) - 1
-        text = panel.rows(width, room)
-        rows += [*text, *[""] * (room - len(text))]
+        lines = each + (1 if number < more else 0) - 1
+        text = panel.rows(width, lines)
+        rows += [*text, *[""] * (lines - len(text))]
     return rows[:height]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -50,8 +51,10 @@ def bars_svg(title: str, bars: Sequence[Bar]) -> str:
 
 def _drawn(bars: Sequence[Bar], height: int) -> list[ElementTree.Element]:
     """pygal's rectangles in the order of `bars`: it draws the first of its values at the bottom."""
-    from pygal import HorizontalBar
+    from pygal import HorizontalBar, PluginImportFixer
 
+    # pygal leaves this behind for plugins of maps, and Python 3.11 warns of it at every later import
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, PluginImportFixer)]
     chart = HorizontalBar(
         width=_WIDTH,
         height=height,

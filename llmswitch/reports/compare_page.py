@@ -10,7 +10,7 @@ from llmswitch.reports.answer import summary
 from llmswitch.reports.charts import Bar, bars_svg
 from llmswitch.reports.compare import comparison_table, finish, footnotes, statements
 from llmswitch.reports.diff import Piece
-from llmswitch.reports.html import BEST, markdown_html, page, preformatted, safe, table_html
+from llmswitch.reports.html import BEST, direction, markdown_html, name_html, page, preformatted, safe, table_html
 from llmswitch.reports.measures import MEASURES, Measure, Standing, standings
 from llmswitch.reports.sections import Sections, field_table, verdict
 from llmswitch.runs.compare import Comparison
@@ -55,7 +55,7 @@ def _head(comparison: Comparison, made_at: datetime) -> Iterator[str]:
     yield _prompt(comparison.prompt)
     facts = [f'<time datetime="{made_at.isoformat(timespec="seconds")}">{safe(_moment(made_at))}</time>']
     if comparison.profile is not None:
-        facts.append(f"profile <bdi>{safe(one_line(comparison.profile))}</bdi>")
+        facts.append(f"profile {name_html(comparison.profile)}")
     if comparison.repeats > 1:
         facts.append(f"each asked {comparison.repeats} times, medians shown, seed {comparison.seed}")
     yield f'<p class="facts">{" · ".join(facts)}</p></header>'
@@ -120,7 +120,7 @@ def _answers(comparison: Comparison) -> Iterator[str]:
 
 
 def _answer(comparison: Comparison, sample: Sample) -> str:
-    head = f'<h3><bdi>{safe(one_line(sample.target))}</bdi></h3>'
+    head = f"<h3>{name_html(sample.target)}</h3>"
     if comparison.repeats > 1:
         head += f'<p class="soft">{safe(one_line(finish(comparison, sample.target)))}</p>'
     body = _failed(sample) if sample.response is None else _answered(sample.response)
@@ -131,12 +131,12 @@ def _answered(response: Response) -> str:
     marks = ["from the cache"] if response.cached else []
     marks += [_FINISHES[response.finish_reason]] if response.finish_reason in _FINISHES else []
     marks += [] if response.text.strip() else ["empty"]
-    figures = f'<p class="soft"><bdi>{safe(one_line(summary(response), 1000))}</bdi></p>{_marks(marks)}'
+    figures = f'<p class="soft">{name_html(summary(response))}</p>{_marks(marks)}'
     return f"{figures}{_text(response.text)}"
 
 
 def _failed(sample: Sample) -> str:
-    who = f'<p class="soft"><bdi>{safe(one_line(f"{sample.provider} · {sample.request_model}", 1000))}</bdi></p>'
+    who = f'<p class="soft">{name_html(f"{sample.provider} · {sample.request_model}")}</p>'
     error = sample.error
     if error is None:
         return who
@@ -171,9 +171,10 @@ def _differences(diffs: Mapping[tuple[str, str], Sequence[Piece]]) -> Iterator[s
     yield '<section><h2>Word by word</h2><p class="note">'
     yield "<del>Struck out</del>: only in the first of the two. <ins>Underlined</ins>: only in the second.</p>"
     for (before, after), pieces in diffs.items():
-        yield f"<h3><bdi>{safe(one_line(before))}</bdi> → <bdi>{safe(one_line(after))}</bdi></h3>"
+        yield f"<h3>{name_html(before)} → {name_html(after)}</h3>"
         marked = "".join(f"{_DIFFERENCE[p.kind][0]}{safe(p.text)}{_DIFFERENCE[p.kind][1]}" for p in pieces)
-        yield f'<div class="difference" dir="auto" tabindex="0">{marked}</div>'
+        side = direction("".join(piece.text for piece in pieces))
+        yield f'<div class="difference" dir="{side}" tabindex="0">{marked}</div>'
     yield "</section>"
 
 

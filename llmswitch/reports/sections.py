@@ -9,7 +9,7 @@ from llmswitch.reports.diff import Piece, word_diff
 from llmswitch.reports.fields import Field, compare_fields
 from llmswitch.reports.rows import UNKNOWN, Column, Table, money
 from llmswitch.runs.compare import Comparison
-from llmswitch.runs.judge import Judgement
+from llmswitch.runs.judge import Judgement, letters
 
 __all__ = ["Sections", "field_table", "sections", "verdict"]
 
@@ -50,9 +50,9 @@ def verdict(judgement: Judgement) -> tuple[str, ...]:
         lines.append(f"{judgement.judge} ranks: {' > '.join(judgement.ranking)}, first in both orders.")
     else:
         lines.append(f"{judgement.judge} is undecided: another answer came first when their order was turned round.")
-    lines += [
-        f"shown as {', '.join(said.order)}: {' > '.join(said.ranking)}. {said.reason}" for said in judgement.verdicts
-    ]
+    for said in judgement.verdicts:
+        shown = ", ".join(f"{letter} {target}" for letter, target in letters(said.order).items())
+        lines.append(f"Shown as {shown}: {' > '.join(said.ranking)}. {said.reason}")
     cost = money(judgement.cost.amount, exact=judgement.cost.exact) if judgement.cost else "an unknown amount"
     lines.append(f"The judge cost {cost}.")
     return tuple(lines)

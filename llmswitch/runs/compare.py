@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from llmswitch.errors import ConfigError
+from llmswitch.errors import CallInterruptedError, ConfigError
 from llmswitch.profiles import Settings
 from llmswitch.providers import find_vendor, vendor_names
 from llmswitch.providers.base import Provider
@@ -127,7 +128,7 @@ async def compare(job: Job, services: Services, progress: Progress) -> Compariso
     adapters: dict[int, Provider] = {}
     try:
         asked_now = {index: call for index, call in enumerate(job.calls) if index not in cached}
-        await asyncio.to_thread(_connect, asked_now, adapters)
+        await _connected(asked_now, adapters)
         await rehearse(asked_now.values())
         samples, interrupted = await take([block for block in asked if block], job.calls, adapters, services, progress)
         comparison = Comparison(
@@ -158,8 +159,16 @@ def _cached(calls: Sequence[Call], services: Services, progress: Progress) -> di
     return found
 
 
-def _connect(calls: Mapping[int, Call], adapters: dict[int, Provider]) -> None:
-    """Put each call's adapter into `adapters`. Slow: this imports SDKs and loads the embedded model.
+async def _connected(calls: Mapping[int, Call], adapters: dict[int, Provider]) -> None:
+    stopped = threading.Event()
+    try:
+        await asyncio.to_thread(_connect, calls, adapters, stopped)
+    finally:
+        stopped.set()
+
+
+def _connect(calls: Mapping[int, Call], adapters: dict[int, Provider], stopped: threading.Event) -> None:
+    """Put each call's adapter into `adapters`, until `stopped`. Slow: imports SDKs and loads the embedded model.
 
     One after another, in one thread: imports of packages that share others, in several threads at once, take no
     less time and may see each other half done.
@@ -169,10 +178,13 @@ def _connect(calls: Mapping[int, Call], adapters: dict[int, Provider]) -> None:
     if calls:
         load_price_list()
     for index, call in calls.items():
+        if stopped.is_set():  # a Ctrl-C, which would otherwise wait for the rest
+            return
         adapters[index] = call.vendor.connect(call.endpoint)
 
 
 async def _judged(comparison: Comparison, call: Call, services: Services) -> Comparison:
     answers = {s.target: s.response.text for s in comparison.results if s.response is not None and s.response.text}
     judgement = await judge(comparison.prompt, answers, call, services, comparison.seed)
-    return comparison._replace(judgement=judgement)
+    stopped = isinstance(judgement.error, CallInterruptedError)
+    return comparison._replace(judgement=judgement, interrupted=stopped)

@@ -154,7 +154,11 @@ def _asked(call: Call, prompt: str, answers: Mapping[str, str]) -> Call:
     mark = _mark(prompt, shown)
     parts = [_between(mark, "The question", prompt)]
     parts += [_between(mark, f"Answer {letter}", text) for letter, text in shown.items()]
-    parts.append(f"Now rank the answers {', '.join(shown)}, as your instructions say.")
+    named = ", ".join(shown)
+    # Without the number even of two answers, a very small model ranks only some.
+    parts.append(
+        f'Rank the {len(shown)} answers: "ranking" holds {len(shown)} letters, each of {named} once, best first.'
+    )
     request = replace(
         call.request,
         messages=(Message("user", "\n\n".join(parts)),),

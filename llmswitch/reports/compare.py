@@ -51,15 +51,18 @@ def comparison_table(comparison: Comparison) -> Table:
 
 def narrowed(table: Table) -> Table:
     """The same for 80 cells: the model under its target, output under input, and of a ratio the number alone."""
-    columns = tuple(table.columns[place] for place in (0, 2, 3, 4, 5, 7, 8))
+    target, ttft, latency, rate, cost, end = (table.columns[place] for place in (0, 2, 3, 4, 7, 8))
+    columns = (target, ttft, latency, rate, Column("tokens", number=True), cost, end)
     rows = []
-    for target, model, ttft, latency, rate, taken, given, cost, end in table.rows:
-        figures = [
-            cell._replace(note=_number(cell.note)) for cell in (ttft, latency, rate, cost) if isinstance(cell, Cell)
-        ]
-        tokens = Cell(_text(taken), f"{_text(given)} out")
-        rows.append((Cell(_text(target), _text(model)), *figures[:3], tokens, figures[3], end))
+    for who, model, *figures, taken, given, price, how in table.rows:
+        tokens = Cell(f"{_text(taken)} in", f"{_text(given)} out") if _text(taken) != UNKNOWN else UNKNOWN
+        cells = (*(_terse(cell) for cell in figures), tokens, _terse(price))
+        rows.append((Cell(_text(who), _text(model)), *cells, how))
     return Table(columns, tuple(rows))
+
+
+def _terse(cell: str | Cell) -> str | Cell:
+    return cell if isinstance(cell, str) else cell._replace(note=_number(cell.note))
 
 
 def _number(note: str) -> str:
@@ -128,7 +131,11 @@ def _ratio(difference: Difference) -> str:
 
 def _spread(standing: Standing) -> str:
     low, high = min(standing.values.values()), max(standing.values.values())
-    return f"{standing.measure.show(low)} to {standing.measure.show(high)}"
+    return _reach(standing.measure.show(low), standing.measure.show(high))
+
+
+def _reach(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"
 
 
 def _result(comparison: Comparison, target: str) -> Sample:
@@ -196,7 +203,7 @@ def statements(comparison: Comparison) -> tuple[str, ...]:
 
 def _sentence(difference: Difference) -> str:
     title = difference.measure.title
-    reach = f"{_times(difference.low)} to {_times(difference.high)}"
+    reach = _reach(_times(difference.low), _times(difference.high))
     if difference.shown:
         by = f"{_ratio(difference)} {difference.measure.than}"
         return f"{title}: {difference.worse} is {by} {difference.better} ({reach})."

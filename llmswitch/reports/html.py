@@ -119,7 +119,7 @@ def _cell(place: int, column: Column, cell: Cell) -> str:
     if cell.best:
         text = f'<strong class="best">{text} <abbr title="best">{BEST}</abbr></strong>'
     if cell.note:
-        text += f"<small>{safe(one_line(cell.note, 2000))}</small>"
+        text += "".join(f"<small>{safe(part)}</small>" for part in one_line(cell.note, 2000).split(", "))
     return f'<th scope="row"{attributes}>{text}</th>' if place == 0 else f"<td{attributes}>{text}</td>"
 
 

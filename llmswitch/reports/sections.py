@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from llmswitch.errors import ConfigError
 from llmswitch.reports.diff import Piece, word_diff
 from llmswitch.reports.fields import Field, compare_fields
 from llmswitch.reports.rows import UNKNOWN, Column, Table, money
@@ -53,6 +54,8 @@ def verdict(judgement: Judgement) -> tuple[str, ...]:
     for said in judgement.verdicts:
         shown = ", ".join(f"{letter} {target}" for letter, target in letters(said.order).items())
         lines.append(f"Shown as {shown}: {' > '.join(said.ranking)}. {said.reason}")
-    cost = money(judgement.cost.amount, exact=judgement.cost.exact) if judgement.cost else "an unknown amount"
-    lines.append(f"The judge cost {cost}.")
+    if judgement.cost is not None:
+        lines.append(f"The judge cost {money(judgement.cost.amount, exact=judgement.cost.exact)}.")
+    elif not isinstance(judgement.error, ConfigError):  # with one, nobody was asked
+        lines.append("The judge cost an unknown amount.")
     return tuple(lines)

@@ -185,6 +185,6 @@ def _connect(calls: Mapping[int, Call], adapters: dict[int, Provider], stopped: 
 
 async def _judged(comparison: Comparison, call: Call, services: Services) -> Comparison:
     answers = {s.target: s.response.text for s in comparison.results if s.response is not None and s.response.text}
-    judgement = await judge(comparison.prompt, answers, call, services, comparison.seed)
+    judgement = await judge(comparison.prompt, answers, call, services)
     stopped = isinstance(judgement.error, CallInterruptedError)
     return comparison._replace(judgement=judgement, interrupted=stopped)

@@ -22,7 +22,7 @@ from llmswitch.layers.base import Layer, collect
 from llmswitch.providers.base import Provider
 from llmswitch.runs.ask import Services, answer
 from llmswitch.runs.call import Call
-from llmswitch.text import one_line
+from llmswitch.text import encodable, one_line
 from llmswitch.types import Chunk, Cost, Message, Request, Response, Trace
 
 __all__ = ["Judgement", "Verdict", "judge", "letters"]
@@ -79,7 +79,7 @@ def letters(order: Sequence[str]) -> dict[str, str]:
     return {f"{chr(ord('A') + place % 26)}{place // 26 or ''}": target for place, target in enumerate(order)}
 
 
-async def judge(prompt: str, answers: Mapping[str, str], call: Call, services: Services, seed: int) -> Judgement:
+async def judge(prompt: str, answers: Mapping[str, str], call: Call, services: Services) -> Judgement:
     """Rank `answers` (by target) to `prompt`; never raises for what the judge does wrong.
 
     Both orders are asked at once. Cancelling this ends them, and is an error of the judgement like any other: what
@@ -90,7 +90,9 @@ async def judge(prompt: str, answers: Mapping[str, str], call: Call, services: S
     if len(judged) < 2:
         told = f"there is nothing to judge: {len(judged)} of the targets answered, and a ranking takes two."
         return judgement._replace(error=ConfigError(told))
-    order = tuple(random.Random(seed).sample(list(judged), len(judged)))  # noqa: S311  # an order to be had again
+    # from what is judged: asked again, the judge is shown the same, and its verdict found in the cache
+    shuffled = random.Random(_digest(prompt, judged))  # noqa: S311  # an order to be had again
+    order = tuple(shuffled.sample(list(judged), len(judged)))
     tasks: list[asyncio.Task[_Asking]] = []
     failed: LLMSwitchError | None = None
     try:
@@ -174,7 +176,11 @@ def _mark(prompt: str, shown: Mapping[str, str]) -> str:
 
     A random one would do as well, but then no verdict were ever found in the cache.
     """
-    return f"data-{hashlib.sha256(json.dumps([prompt, *shown.values()]).encode()).hexdigest()[:32]}"
+    return f"data-{_digest(prompt, shown)[:16]}"
+
+
+def _digest(prompt: str, answers: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps([prompt, *answers.values()]).encode()).hexdigest()
 
 
 def _between(mark: str, title: str, text: str) -> str:
@@ -221,9 +227,10 @@ def _verdict(response: Response, order: tuple[str, ...]) -> Verdict:
         reply = json.loads(text[text.index("{") : text.rindex("}") + 1])
         ranking, reason = reply["ranking"], reply["reason"]
     except (ValueError, RecursionError, KeyError):
-        ranking, reason = [], ""
-    if isinstance(ranking, list) and len(ranking) == len(named) and all(letter in ranking for letter in named):
-        return Verdict(order, tuple(named[letter] for letter in ranking), str(reason))
+        ranking, reason = None, None
+    ranks_all = isinstance(ranking, list) and len(ranking) == len(named) and all(one in ranking for one in named)
+    if ranks_all and isinstance(reason, str):
+        return Verdict(order, tuple(named[letter] for letter in ranking), encodable(reason))
     cut = " It was cut at max_tokens." if response.finish_reason == "length" else ""
     raise MalformedError(
         f"the judge's reply does not rank {', '.join(named)}: {one_line(text, 200) or 'it is empty'}.{cut} "

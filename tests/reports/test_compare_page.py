@@ -192,6 +192,16 @@ def test_the_table_sorts_by_numbers_in_both_directions_with_the_unknown_last(sho
     assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
 
 
+def test_the_table_sorts_by_small_numbers_too(show: Show) -> None:
+    page = show(source(EIGHT._replace(targets=EIGHT.targets[::-1])))
+    openai = "openai:gpt-6-luna?temperature=0.2&reasoning_effort=high"
+    unranked = ["groq", "deepseek", "azure:deployment"]  # failed, empty, of an unknown price: two of them came first
+
+    # 0, 0.0005, 0.002, 0.004, 0.01: digits after a point are no numbers of their own
+    assert sort_by(page, "cost") == ["local", "gemini", "mistral", openai, "claude", *unranked]
+    assert sort_by(page, "cost") == ["claude", openai, "mistral", "gemini", "local", *unranked]
+
+
 def test_the_table_sorts_by_text_in_both_directions(show: Show) -> None:
     page = show(source(EIGHT))
 

@@ -218,7 +218,7 @@ def test_safe_is_for_text_and_for_attributes() -> None:
 TABLE = Table(
     (Column("target"), Column("latency", number=True), Column("finish")),
     (
-        ("claude", Cell("1.20 s", "2.3× slower", value=1.2), "stop"),
+        ("claude", Cell("1.20 s", "1 s to 2 s, 2.3× slower", value=1.2), "stop"),
         (Cell("local"), Cell("0.52 s", best=True, value=0.52), Cell(UNKNOWN)),
         ("groq", UNKNOWN, "timeout"),
     ),
@@ -249,7 +249,8 @@ def test_the_best_is_marked_and_a_note_stands_by_its_value() -> None:
 
     assert "0.52 s ★" in parsed.text
     assert parsed.of("abbr") == [{"title": "best"}]
-    assert "1.20 s2.3× slower" in parsed.text
+    assert parsed.tags.count("small") == 2  # each part of a note on a line of its own
+    assert "1.20 s1 s to 2 s2.3× slower" in parsed.text
 
 
 @pytest.mark.parametrize("text", HOSTILE)

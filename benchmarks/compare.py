@@ -37,6 +37,7 @@ from llmswitch.profiles import load_settings
 from llmswitch.runs.ask import Services
 from llmswitch.runs.call import Question
 from llmswitch.runs.compare import Job, compare, settle_calls
+from llmswitch.runs.judge import Asked
 from llmswitch.runs.sampling import Sample
 from llmswitch.types import Message
 
@@ -106,7 +107,7 @@ def ask(models: list[str], *, view: bool) -> None:
     services = Services.from_settings(settings, use_cache=False, warn=print, clock=time.monotonic, wall=time.time)
     question = Question(messages=(Message("user", "hi"),))
     names = [f"{target}:{name}" for target, name in zip(vendors.targets, models, strict=True)]
-    job = Job("hi", settle_calls(settings, question, names, print), repeats=1, seed=0)
+    job = Job(Asked("hi"), settle_calls(settings, question, names, print), repeats=1, seed=0)
     columns = _Timed(sys.stdout, names, calls=len(names), judge=None, size=lambda: _SIZE, clock=time.monotonic)
     columns.pictures = []
     watcher = columns.watcher = _Watcher(columns if view else None)

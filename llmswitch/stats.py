@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-__all__ = ["median_interval", "ratio_interval", "repeats_needed"]
+__all__ = ["median_interval", "ratios", "repeats_needed"]
 
 
 def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
@@ -23,18 +24,19 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
     return ordered[rank - 1], ordered[-rank]
 
 
-def ratio_interval(
-    values: Sequence[float], others: Sequence[float], confidence: float = 0.95
-) -> tuple[float, float] | None:
-    """`median_interval` of the ratios values[i] / others[i]: how many times `others` the `values` are.
+def ratios(values: Sequence[float], others: Sequence[float]) -> list[float]:
+    """values[i] / others[i], of values from 0 up: how many times `others` the `values` are, round by round.
 
-    Item i of both was measured in the same round, so that what drifts from round to round cancels out. None where a
-    value is not greater than 0, too; raises ValueError where the lengths differ.
+    Item i of both was measured in the same round, so that what drifts from round to round cancels out of the median.
+    Infinite beside a 0, and 1 where both are 0; raises ValueError where the lengths differ.
     """
-    pairs = list(zip(values, others, strict=True))
-    if not all(value > 0 and other > 0 for value, other in pairs):
-        return None
-    return median_interval([value / other for value, other in pairs], confidence)
+    return [_ratio(value, other) for value, other in zip(values, others, strict=True)]
+
+
+def _ratio(value: float, other: float) -> float:
+    if other:
+        return value / other
+    return math.inf if value else 1.0
 
 
 def repeats_needed(confidence: float = 0.95) -> int:

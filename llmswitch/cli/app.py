@@ -6,11 +6,12 @@ the one that was typed is imported.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator, MutableMapping
 from importlib import import_module
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 import typer
 from typer.core import TyperGroup
@@ -131,9 +132,20 @@ def _open_streams() -> None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for as long as the process lives
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stdout, sys.stderr = _whole(sys.stdout), _whole(sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+
+
+def _whole(stream: TextIO) -> TextIO:
+    """`stream` with a buffer, which PYTHONUNBUFFERED takes away: without one, what a full disk or pipe does not take
+    at once is lost without a word. What must be seen at once is flushed."""
+    if not isinstance(getattr(stream, "buffer", None), io.RawIOBase):
+        return stream
+    encoding, raw = stream.encoding, cast(io.TextIOWrapper, stream).detach()
+    buffered = io.BufferedWriter(cast(io.RawIOBase, raw))
+    return io.TextIOWrapper(buffered, encoding=encoding, errors="replace", line_buffering=True)
 
 
 def _code(error: SystemExit) -> int:

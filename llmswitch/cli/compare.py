@@ -35,15 +35,15 @@ from llmswitch.cli.question import read_message, read_parameters, read_schema
 from llmswitch.cli.shell import Shell
 from llmswitch.errors import ConfigError, StorageError
 from llmswitch.reports.answer import preview_document
+from llmswitch.reports.sections import Sections, sections
 from llmswitch.runs.ask import Services
 from llmswitch.runs.call import Call, Question, settle
 from llmswitch.runs.compare import Comparison, Job, settle_calls
+from llmswitch.runs.judge import Asked
 from llmswitch.targets import integer, parse_target
-from llmswitch.types import Message
 
 if TYPE_CHECKING:
     from llmswitch.profiles import Settings
-    from llmswitch.reports.sections import Sections
 
 __all__ = ["app"]
 
@@ -111,6 +111,8 @@ def compare(
     forms = [name for name, given in (("json", as_json), ("markdown", markdown), ("csv", as_csv)) if given]
     if len(forms) > 1:
         raise ConfigError(f"give one of {', '.join(f'--{form}' for form in forms)}: stdout holds one of them.")
+    if as_csv and html is None and (diff or judge is not None):
+        raise ConfigError("--csv has no place for --diff and --judge: add --html FILE, or give --json or --markdown.")
     asked = _Asked(
         targets=tuple(target or ()),
         repeats=integer(repeats, "--repeats", 1, _MOST_REPEATS),
@@ -140,10 +142,10 @@ def compare(
 
 def _run(shell: Shell, settings: Settings, services: Services, question: Question, asked: _Asked) -> None:
     calls = settle_calls(settings, question, asked.targets, shell.warn)
-    judge = _judge(settings, asked.judge, calls, shell)
+    judge = _judge(settings, asked.judge, question, calls, shell)
     warn_about_keys(shell, settings)
     if asked.dry_run:
-        _preview(shell, settings, services, calls)
+        _preview(shell, settings, services, calls, asked)
         return
     if len(calls) == 1 and asked.repeats == 1:
         shell.note(f"{calls[0].target.text} is the only target: name others with -t to compare it with.")
@@ -153,50 +155,59 @@ def _run(shell: Shell, settings: Settings, services: Services, question: Questio
     try:
         from llmswitch.cli.columns import run_compare
 
-        job = Job(question.messages[0].text, calls, asked.repeats, asked.seed, judge)
+        about = Asked(question.messages[0].text, question.system or settings.get("LLM_SYSTEM"))
+        job = Job(about, calls, asked.repeats, asked.seed, judge)
         comparison = run_compare(shell, job, services, shown=asked.form is None)
-        _report(shell, comparison, asked, page, fields=question.schema is not None)
+        whole = _report(shell, comparison, asked, page, fields=question.schema is not None)
     finally:
         if page is not None:
             page.discard()
-    _leave(comparison, strict=asked.strict)
+    _leave(comparison, strict=asked.strict, interrupted=comparison.interrupted or not whole)
 
 
-def _judge(settings: Settings, named: str | None, calls: tuple[Call, ...], shell: Shell) -> Call | None:
-    """The call of whoever is to rank the answers; its message comes when they are there."""
+def _judge(
+    settings: Settings, named: str | None, question: Question, calls: tuple[Call, ...], shell: Shell
+) -> Call | None:
+    """The call of whoever is to rank the answers, attachments included; its text comes when they are there."""
     if named is None:
         return None
     target = parse_target(named, "--judge")
-    call = settle(settings, target, Question(messages=(Message("user", "-"),)))._replace(command="compare")
+    call = settle(settings, target, Question(question.messages))._replace(command="compare")
     if any((call.endpoint.provider, call.request.model) == (c.endpoint.provider, c.request.model) for c in calls):
         shell.warn(f"the judge {named} is one of those it judges: models favour their own answers.")
     return call
 
 
-def _preview(shell: Shell, settings: Settings, services: Services, calls: tuple[Call, ...]) -> None:
+def _preview(shell: Shell, settings: Settings, services: Services, calls: tuple[Call, ...], asked: _Asked) -> None:
+    """One request a target, each of which would be sent `repeats` times; a judge's two need the answers first."""
     from llmswitch.runs.preview import preview
 
     requests = [{"target": call.target.text, **preview_document(preview(call, services, settings))} for call in calls]
-    shell.json({"schema": "llmswitch/dry-runs/1", "requests": requests})
+    document = {"schema": "llmswitch/dry-runs/1", "repeats": asked.repeats, "judge": asked.judge}
+    shell.json({**document, "requests": requests})
 
 
-def _report(shell: Shell, comparison: Comparison, asked: _Asked, page: OutputFile | None, *, fields: bool) -> None:
-    """The page first: where it cannot be written, what was paid for still goes to stdout."""
-    from llmswitch.reports.sections import sections
+def _report(shell: Shell, comparison: Comparison, asked: _Asked, page: OutputFile | None, *, fields: bool) -> bool:
+    """The page first: where it cannot be written, what was paid for still goes to stdout. Whether it got to its end.
 
-    parts = sections(comparison, diff=asked.diff, fields=fields)
-    failed: StorageError | None = None
-    if page is not None:
-        from llmswitch.reports.compare_page import comparison_page
+    A Ctrl-C ends what takes long, the diffs and the page, and not the answers.
+    """
+    parts, failed, whole = Sections(), None, True
+    try:
+        parts = sections(comparison, diff=asked.diff, fields=fields)
+        if page is not None:
+            from llmswitch.reports.compare_page import comparison_page
 
-        made_at = datetime.fromtimestamp(shell.wall(), tz=UTC).astimezone()
-        try:
+            made_at = datetime.fromtimestamp(shell.wall(), tz=UTC).astimezone()
             page.write(comparison_page(comparison, parts, made_at=made_at))
-        except StorageError as error:
-            failed = error
+    except StorageError as error:
+        failed = error
+    except KeyboardInterrupt:
+        whole = False
     _FORMS[asked.form](shell, comparison, parts)
     if failed is not None:
         raise failed
+    return whole
 
 
 def _print_json(shell: Shell, comparison: Comparison, parts: Sections) -> None:
@@ -237,9 +248,9 @@ def _print(shell: Shell, text: str) -> None:
     shell.stdout.flush()
 
 
-def _leave(comparison: Comparison, *, strict: bool) -> None:
+def _leave(comparison: Comparison, *, strict: bool, interrupted: bool) -> None:
     """130 where Ctrl-C ended it; 1 where all targets failed, or under --strict any call or the judge did."""
-    if comparison.interrupted:
+    if interrupted:
         raise typer.Exit(130)
     failed = [sample.failed for sample in comparison.samples]
     judged = comparison.judgement is None or comparison.judgement.error is None

@@ -87,7 +87,7 @@ class Inputs:
             parts.append(argument)
         text = "\n\n".join(part for part in parts if part.strip())
         if not text:
-            raise ConfigError('no prompt: type one, as in llmswitch ask "…", or pipe it in, or name a file with -f.')
+            raise ConfigError("no prompt: type one in quotes, or pipe it in, or name a file with -f.")
         return text
 
     def attachments(self, names: list[str]) -> tuple[tuple[Attachment, ...], str]:

@@ -179,7 +179,11 @@ class MarkdownPrinter:
 
 
 class OutputFile:
-    """`-o FILE`: proved writable before anything is sent, replaced in one step when all is there."""
+    """`-o FILE`: proved writable before anything is sent, replaced in one step when all is there.
+
+    Nothing lies beside it in the meantime, which a signal could leave there. StorageError says why it cannot be
+    written; one is where stdout goes, which would replace the one with the other.
+    """
 
     def __init__(self, path: Path) -> None:
         self._direct: int | None = None
@@ -192,32 +196,48 @@ class OutputFile:
                 return
             if self._path.exists() and not os.access(self._path, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-            descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=".llmswitch-")
-            os.close(descriptor)
-            self._temporary = Path(name)
-            if self._path.exists():
-                shutil.copymode(self._path, self._temporary)
+            if self._path.exists() and _is_stdout(self._path):
+                raise StorageError(f"cannot write {path}: stdout goes there already; name another file.")
+            self._beside().unlink()
         except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
             raise StorageError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}.") from error
 
+    def _beside(self) -> Path:
+        """An empty file in the same folder, with the permissions of the one that it is to replace."""
+        descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=".llmswitch-")
+        os.close(descriptor)
+        if self._path.exists():
+            shutil.copymode(self._path, name)
+        return Path(name)
+
     def write(self, text: str) -> None:
         """Put `text` in place; StorageError where the disk will not take it, the old file left as it was."""
+        temporary: Path | None = None
         try:
             if self._direct is not None:
                 with open(self._direct, "w", encoding="utf-8", errors="replace", closefd=False) as stream:
                     stream.write(text)
                 return
-            with open(self._temporary, "w", encoding="utf-8", errors="replace") as stream:
+            temporary = self._beside()
+            with open(temporary, "w", encoding="utf-8", errors="replace") as stream:
                 stream.write(text)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.replace(self._temporary, self._path)
+            os.replace(temporary, self._path)
         except OSError as error:
             raise StorageError(f"cannot write {self._path}: {error.strerror}.") from error
+        finally:
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Remove what was not put in place; harmless where it was."""
+        """Close what is open; harmless where nothing is."""
         if self._direct is not None:
             os.close(self._direct)
-        else:
-            self._temporary.unlink(missing_ok=True)
+
+
+def _is_stdout(path: Path) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(1))
+    except OSError:  # stdout is closed
+        return False

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from llmswitch.errors import LLMSwitchError
 from llmswitch.layers.base import Layer, estimated_usage, opened
-from llmswitch.ledger import Caller, Ledger, call_row, record_or_warn
+from llmswitch.ledger import Caller, CallRow, Ledger, call_row, record_or_warn
 from llmswitch.providers.base import Provider
 from llmswitch.types import Chunk, Request, Response, Usage
 
@@ -45,20 +46,24 @@ class RecordLayer(Layer):
                     shown.append(chunk.text)
                     if chunk.response is not None:
                         answered = True
-                        record_or_warn(self.ledger, call_row(self.caller, chunk.response, started_at=at), self.warn)
+                        await self._record(call_row(self.caller, chunk.response, started_at=at))
                     yield chunk
         except LLMSwitchError as error:
             error.provider = error.provider or self.provider
             error.request_model = error.request_model or request.model
             error.attempts = tuple(request.trace.attempts)
             so_far = self._so_far(request, started, "".join(shown))
-            record_or_warn(self.ledger, call_row(self.caller, so_far, started_at=at, error=error), self.warn)
+            await self._record(call_row(self.caller, so_far, started_at=at, error=error))
             raise
         except BaseException:  # cancelled, left, or a bug: the call was made, and may be paid for
             if not answered:
                 so_far = self._so_far(request, started, "".join(shown))
                 record_or_warn(self.ledger, call_row(self.caller, so_far, started_at=at, interrupted=True), self.warn)
             raise
+
+    async def _record(self, row: CallRow) -> None:
+        """In a thread: a ledger that another process has locked must not hold up the clocks of other calls."""
+        await asyncio.to_thread(record_or_warn, self.ledger, row, self.warn)
 
     def _so_far(self, request: Request, started: float, text: str) -> Response:
         """What a call that did not end came to. Its tokens are estimated where some text came: they are paid for."""

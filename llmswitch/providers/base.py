@@ -113,6 +113,8 @@ class Vendor(NamedTuple):
     locate: Callable[[Endpoint, str], Endpoint] | None = None
     asks: tuple[str, ...] = ()
     rehearsal: str = ""
+    #: whether two calls wait for each other, so that comparing them side by side would time the wait
+    one_at_a_time: bool = False
 
     def configured(self, settings: Settings) -> bool:
         """Whether a profile or the environment names what this provider needs."""

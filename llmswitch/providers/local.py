@@ -232,4 +232,5 @@ VENDOR = Vendor(
     preview=_encode,
     default_model=DEFAULT_MODEL,
     locate=_locate,
+    one_at_a_time=True,
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from statistics import median_low
 
 from llmswitch.reports.measures import (
     MEASURES,
@@ -10,7 +12,7 @@ from llmswitch.reports.measures import (
     Measure,
     Standing,
     differences,
-    enough_repeats,
+    is_whole,
     leader,
     standings,
 )
@@ -37,8 +39,8 @@ def comparison_table(comparison: Comparison) -> Table:
             ttft[sample.target],
             latency[sample.target],
             rate[sample.target],
-            _tokens(sample, "input_tokens"),
-            _tokens(sample, "output_tokens"),
+            _tokens(comparison, sample.target, "input_tokens"),
+            _tokens(comparison, sample.target, "output_tokens"),
             cost[sample.target],
             finish(comparison, sample.target),
         )
@@ -113,20 +115,27 @@ def _best(comparison: Comparison, ranked: tuple[Standing, ...]) -> Standing | No
 
 
 def best_target(comparison: Comparison, measure: Measure) -> str | None:
-    """The target to name as best by `measure`: alone, or told from all others; None where that cannot be said."""
+    """The target to name as best by `measure`, the first of equals; None where that cannot be said.
+
+    One with the only figure is named where no other has a whole answer: beside answers from the cache, or of unknown
+    price, it is best of nothing.
+    """
     ranked = standings(comparison, measure)
     known = [standing for standing in ranked if standing.values]
-    best = known[0] if len(known) == 1 else _best(comparison, ranked)
+    if len(known) == 1:
+        whole = {s.target for s in comparison.samples if s.response is not None and is_whole(s.response)}
+        return known[0].target if len(whole) == 1 else None
+    best = _best(comparison, ranked)
     return best.target if best else None
 
 
 def _ratio(difference: Difference) -> str:
-    """`2.3× slower`; nothing where the two are the same to three digits."""
+    """`2.3× slower`; nothing where the two are the same to three digits, or one of them is free."""
     times = difference.ratio
-    if times < 1.005:
+    if times is None or times < 1.005 or math.isinf(times):
         return ""
-    shown = f"{times:.2f}" if times < 1.095 else f"{times:.1f}" if times < 9.95 else f"{times:,.0f}"
-    return f"{shown}× {difference.measure.worse}"
+    shown = f"{times:.2f}" if times < 1.095 else f"{times:.1f}" if times < 9.95 else f"{times:.0f}"
+    return f"{shown if times < 1000 else 'over 1,000'}× {difference.measure.worse}"
 
 
 def _spread(standing: Standing) -> str:
@@ -152,13 +161,14 @@ def used(response: Response) -> Usage:
     return response.original.usage if response.cached and response.original else response.usage
 
 
-def _tokens(sample: Sample, name: str) -> Cell:
-    if sample.response is None:
+def _tokens(comparison: Comparison, target: str, name: str) -> Cell:
+    usages = [used(sample.response) for sample in comparison.of(target) if sample.response is not None]
+    counts = [found for usage in usages if (found := getattr(usage, name)) is not None]
+    if not counts:
         return Cell(UNKNOWN)
-    usage = used(sample.response)
-    value: int | None = getattr(usage, name)
-    about = "~" if usage.estimated and value is not None else ""
-    return Cell(f"{about}{count(value)}", value=None if value is None else float(value))
+    about = "~" if any(usage.estimated for usage in usages) else ""
+    value = median_low(counts)
+    return Cell(f"{about}{count(value)}", value=float(value))
 
 
 def finish(comparison: Comparison, target: str) -> str:
@@ -193,22 +203,26 @@ def statements(comparison: Comparison) -> tuple[str, ...]:
     if comparison.repeats == 1:
         return ()
     told = [difference for m in MEASURES for difference in differences(standings(comparison, m))]
-    sentences = [_sentence(difference) for difference in told if difference.low is not None]
-    if any(difference.low is None for difference in told):
-        fewest = enough_repeats(len(comparison.targets))
-        asked = len(comparison.targets)
-        sentences.append(f"{comparison.repeats} rounds are too few to tell {asked} targets apart: it takes {fewest}.")
-    return tuple(sentences)
+    # the same for all measures, mostly: said once
+    return tuple(dict.fromkeys(_sentence(difference) for difference in told))
 
 
 def _sentence(difference: Difference) -> str:
-    title = difference.measure.title
+    title, better, worse = difference.measure.title, difference.better, difference.worse
+    if difference.low is None or difference.high is None:
+        rounds = f"{difference.rounds} round{'' if difference.rounds == 1 else 's'}"
+        few = f"{rounds} that both answered are too few to tell them apart; {difference.needed} can"
+        return f"{better} and {worse}: {few}."
     reach = _reach(_times(difference.low), _times(difference.high))
-    if difference.shown:
-        by = f"{_ratio(difference)} {difference.measure.than}"
-        return f"{title}: {difference.worse} is {by} {difference.better} ({reach})."
-    return f"{title}: {difference.worse} and {difference.better} cannot be told apart ({reach})."
+    if not difference.shown:
+        return f"{title}: {worse} and {better} cannot be told apart ({reach})."
+    if math.isinf(difference.low):
+        return f"{title}: {better} is free, {worse} is not."
+    ratio = _ratio(difference)
+    if not ratio:
+        return f"{title}: {worse} and {better} differ by less than 1 % ({reach})."
+    return f"{title}: {worse} is {ratio} {difference.measure.than} {better} ({reach})."
 
 
-def _times(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.2f}×"
+def _times(value: float) -> str:
+    return "∞" if math.isinf(value) else f"{value:.2f}×" if value < 1000 else "over 1,000×"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -94,11 +95,17 @@ def _difference(found: Difference) -> dict[str, Any]:
         "measure": found.measure.name,
         "better": found.better,
         "worse": found.worse,
-        "ratio": found.ratio,
-        "low": found.low,
-        "high": found.high,
+        "rounds": found.rounds,
+        "ratio": _finite(found.ratio),
+        "low": _finite(found.low),
+        "high": _finite(found.high),
         "different": found.shown,
     }
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no infinity: beside what is free, there is no ratio."""
+    return None if value is None or math.isinf(value) else value
 
 
 def _judgement(judgement: Judgement) -> dict[str, Any]:

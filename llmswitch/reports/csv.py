@@ -12,7 +12,7 @@ from llmswitch.text import sanitize
 __all__ = ["csv_text"]
 
 #: a text that begins so is a formula to a spreadsheet
-_FORMULA = ("=", "+", "-", "@", "\t")
+_FORMULA = ("=", "+", "-", "@", "\t", "＝", "＋", "－", "＠")
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

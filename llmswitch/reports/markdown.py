@@ -30,7 +30,7 @@ def fenced(text: str) -> str:
 
 def escaped(text: str) -> str:
     """`text` on one line, with nothing in it that Markdown or HTML would obey."""
-    return re.sub(r"([\\`*_{}\[\]()<>#+!|~&@]|:(?=//))", r"\\\1", one_line(text, 2000))
+    return re.sub(r"([\\`*_{}\[\]()<>#+!|~&@]|:(?=//)|(?<=www)\.)", r"\\\1", one_line(text, 2000))
 
 
 def _line(cells: list[str]) -> str:

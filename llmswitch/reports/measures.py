@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 
 from llmswitch.reports.rows import UNKNOWN, money, seconds
 from llmswitch.runs.compare import Comparison
-from llmswitch.stats import median_interval, ratio_interval, repeats_needed
+from llmswitch.stats import median_interval, ratios, repeats_needed
 from llmswitch.types import Cost, Response
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
     "Measure",
     "Standing",
     "differences",
-    "enough_repeats",
+    "is_whole",
     "leader",
     "paid",
     "rates",
@@ -107,22 +107,25 @@ class Standing(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """How far `worse` is from `better`: the median of the ratios, 1 and more being worse, and its interval.
+    """How far `worse` is from `better`: the median of the ratios of the rounds that both answered, and its interval.
 
-    `low` and `high` are None where the rounds are too few for one.
+    Ratios are of the worse to the better, 1 and more; infinite where the better is free and the worse is not.
+    `ratio` is None where no round was answered by both, `low` and `high` where `rounds` are fewer than `needed`.
     """
 
     measure: Measure
     better: str
     worse: str
-    ratio: float
+    rounds: int
+    needed: int
+    ratio: float | None = None
     low: float | None = None
     high: float | None = None
 
     @property
     def shown(self) -> bool:
-        """Whether the interval says that they differ."""
-        return self.low is not None and self.high is not None and not self.low <= 1 <= self.high
+        """Whether the interval says that `worse` really is."""
+        return self.low is not None and self.low > 1
 
 
 def standings(comparison: Comparison, measure: Measure) -> tuple[Standing, ...]:
@@ -146,7 +149,12 @@ def _standing(comparison: Comparison, target: str, measure: Measure) -> Standing
 
 
 def _counts(response: Response, measure: Measure) -> bool:
-    return response.finish_reason in _WHOLE and bool(response.text.strip()) and not (measure.timed and response.cached)
+    return is_whole(response) and not (measure.timed and response.cached)
+
+
+def is_whole(response: Response) -> bool:
+    """Whether it is an answer to be ranked: not cut by an error or a filter, and not empty."""
+    return response.finish_reason in _WHOLE and bool(response.text.strip())
 
 
 def leader(ranked: tuple[Standing, ...]) -> Standing | None:
@@ -163,30 +171,22 @@ def differences(ranked: tuple[Standing, ...]) -> tuple[Difference, ...]:
     best = leader(ranked)
     known = [standing for standing in ranked if standing.values]
     pairs = len(known) * (len(known) - 1) // 2
-    found = []
-    for standing in known:
-        difference = _difference(best, standing, _confidence(pairs)) if best and standing is not best else None
-        if difference is not None:
-            found.append(difference)
-    return tuple(found)
+    confidence = 1 - (1 - _CONFIDENCE) / max(1, pairs)
+    return tuple(_difference(best, other, confidence) for other in known if best is not None and other is not best)
 
 
-def _confidence(pairs: int) -> float:
-    return 1 - (1 - _CONFIDENCE) / max(1, pairs)
-
-
-def enough_repeats(targets: int) -> int:
-    """The fewest rounds that can tell so many targets apart."""
-    return repeats_needed(_confidence(targets * (targets - 1) // 2))
-
-
-def _difference(best: Standing, other: Standing, confidence: float) -> Difference | None:
+def _difference(best: Standing, other: Standing, confidence: float) -> Difference:
     rounds = [repeat for repeat in best.values if repeat in other.values]
-    ours = [float(best.values[repeat]) for repeat in rounds]
-    theirs = [float(other.values[repeat]) for repeat in rounds]
-    if not rounds or min(*ours, *theirs) <= 0:
-        return None
-    above, below = (ours, theirs) if best.measure.more_is_better else (theirs, ours)
-    low, high = ratio_interval(above, below, confidence) or (None, None)
-    ratio = median(a / b for a, b in zip(above, below, strict=True))
-    return Difference(best.measure, best.target, other.target, ratio, low, high)
+    over, under = (best, other) if best.measure.more_is_better else (other, best)
+    times = ratios([float(over.values[n]) for n in rounds], [float(under.values[n]) for n in rounds])
+    low, high = median_interval(times, confidence) or (None, None)
+    return Difference(
+        best.measure,
+        best.target,
+        other.target,
+        rounds=len(rounds),
+        needed=repeats_needed(confidence),
+        ratio=median(times) if times else None,
+        low=low,
+        high=high,
+    )

@@ -13,7 +13,7 @@ from llmswitch.providers import find_vendor, vendor_names
 from llmswitch.providers.base import Provider
 from llmswitch.runs.ask import Services, find_cached
 from llmswitch.runs.call import Call, Question, needed, settle
-from llmswitch.runs.judge import Judgement, judge
+from llmswitch.runs.judge import Asked, Judgement, judge
 from llmswitch.runs.rehearsal import rehearse
 from llmswitch.runs.sampling import Progress, Sample, plan, take
 from llmswitch.targets import parse_target
@@ -52,9 +52,12 @@ class Comparison(NamedTuple):
 
 
 class Job(NamedTuple):
-    """What to compare: settled calls, each asked `repeats` times; `judge` is the call of whoever ranks the answers."""
+    """What to compare: settled calls, each asked `repeats` times; `judge` is the call of whoever ranks the answers.
 
-    prompt: str
+    `asked` is what the judge is told of the question.
+    """
+
+    asked: Asked
     calls: tuple[Call, ...]
     repeats: int
     seed: int
@@ -132,7 +135,7 @@ async def compare(job: Job, services: Services, progress: Progress) -> Compariso
         await rehearse(asked_now.values())
         samples, interrupted = await take([block for block in asked if block], job.calls, adapters, services, progress)
         comparison = Comparison(
-            prompt=job.prompt,
+            prompt=job.asked.prompt,
             targets=tuple(call.target.text for call in job.calls),
             samples=(*cached.values(), *samples),
             repeats=job.repeats,
@@ -141,7 +144,7 @@ async def compare(job: Job, services: Services, progress: Progress) -> Compariso
             interrupted=interrupted,
         )
         if job.judge is not None and not interrupted:
-            comparison = await _judged(comparison, job.judge, services)
+            comparison = await _judged(comparison, job.asked, job.judge, services)
         return comparison
     finally:
         for adapter in adapters.values():
@@ -183,8 +186,8 @@ def _connect(calls: Mapping[int, Call], adapters: dict[int, Provider], stopped: 
         adapters[index] = call.vendor.connect(call.endpoint)
 
 
-async def _judged(comparison: Comparison, call: Call, services: Services) -> Comparison:
+async def _judged(comparison: Comparison, asked: Asked, call: Call, services: Services) -> Comparison:
     answers = {s.target: s.response.text for s in comparison.results if s.response is not None and s.response.text}
-    judgement = await judge(comparison.prompt, answers, call, services)
+    judgement = await judge(asked, answers, call, services)
     stopped = isinstance(judgement.error, CallInterruptedError)
     return comparison._replace(judgement=judgement, interrupted=stopped)

@@ -25,7 +25,7 @@ from llmswitch.runs.call import Call
 from llmswitch.text import encodable, one_line
 from llmswitch.types import Chunk, Cost, Message, Request, Response, Trace
 
-__all__ = ["Judgement", "Verdict", "judge", "letters"]
+__all__ = ["Asked", "Judgement", "Verdict", "judge", "letters"]
 
 #: characters of the question and of each answer that the judge is shown: eight answers of 1 MB must not go out
 _MOST_CHARACTERS = 20_000
@@ -79,8 +79,17 @@ def letters(order: Sequence[str]) -> dict[str, str]:
     return {f"{chr(ord('A') + place % 26)}{place // 26 or ''}": target for place, target in enumerate(order)}
 
 
-async def judge(prompt: str, answers: Mapping[str, str], call: Call, services: Services) -> Judgement:
-    """Rank `answers` (by target) to `prompt`; never raises for what the judge does wrong.
+class Asked(NamedTuple):
+    """What was answered: the prompt, and the system prompt that went before it. Attachments are the call's own."""
+
+    prompt: str
+    system: str | None = None
+
+
+async def judge(asked: Asked, answers: Mapping[str, str], call: Call, services: Services) -> Judgement:
+    """Rank `answers` (by target) to what was `asked`; never raises for what the judge does wrong.
+
+    The attachments of `call`'s last message are shown to the judge as well.
 
     Both orders are asked at once. Cancelling this ends them, and is an error of the judgement like any other: what
     was judged is not lost.
@@ -91,7 +100,7 @@ async def judge(prompt: str, answers: Mapping[str, str], call: Call, services: S
         told = f"there is nothing to judge: {len(judged)} of the targets answered, and a ranking takes two."
         return judgement._replace(error=ConfigError(told))
     # from what is judged: asked again, the judge is shown the same, and its verdict found in the cache
-    shuffled = random.Random(_digest(prompt, judged))  # noqa: S311  # an order to be had again
+    shuffled = random.Random(_digest(asked, judged))  # noqa: S311  # an order to be had again
     order = tuple(shuffled.sample(list(judged), len(judged)))
     tasks: list[asyncio.Task[_Asking]] = []
     failed: LLMSwitchError | None = None
@@ -100,8 +109,8 @@ async def judge(prompt: str, answers: Mapping[str, str], call: Call, services: S
         try:
             async with asyncio.TaskGroup() as group:
                 for shown in (order, order[::-1]):
-                    asked = _asked(call, prompt, {target: judged[target] for target in shown})
-                    tasks.append(group.create_task(_ask(asked, shown, services, adapter)))
+                    question = _question(call, asked, {target: judged[target] for target in shown})
+                    tasks.append(group.create_task(_ask(question, shown, services, adapter)))
         finally:
             await adapter.aclose()
     except LLMSwitchError as error:
@@ -142,19 +151,23 @@ def _cost(askings: Sequence[_Asking]) -> Cost | None:
 
 
 async def _ask(call: Call, order: tuple[str, ...], services: Services, adapter: Provider) -> _Asking:
+    """A reply from the cache that is no verdict is asked for once more: it would be none for as long as it is kept."""
     response: Response | None = None
     try:
         response = await collect(answer(call, services, _Shaped(adapter, _schema(order))))
         return _Asking(response, _verdict(response, order), None)
     except LLMSwitchError as error:
+        if response is not None and response.cached:
+            return await _ask(call, order, services._replace(refresh=True), adapter)
         return _Asking(response, None, error)
 
 
-def _asked(call: Call, prompt: str, answers: Mapping[str, str]) -> Call:
+def _question(call: Call, asked: Asked, answers: Mapping[str, str]) -> Call:
     """The call with its question; `answers` are by target in the order to show them, and no target's name is in it."""
     shown = dict(zip(letters(tuple(answers)), answers.values(), strict=True))
-    mark = _mark(prompt, shown)
-    parts = [_between(mark, "The question", prompt)]
+    mark = _mark(asked, shown)
+    parts = [_between(mark, "What every answer was told before the question", asked.system)] if asked.system else []
+    parts.append(_between(mark, "The question", asked.prompt))
     parts += [_between(mark, f"Answer {letter}", text) for letter, text in shown.items()]
     named = ", ".join(shown)
     # Without the number even of two answers, a very small model ranks only some.
@@ -163,7 +176,7 @@ def _asked(call: Call, prompt: str, answers: Mapping[str, str]) -> Call:
     )
     request = replace(
         call.request,
-        messages=(Message("user", "\n\n".join(parts)),),
+        messages=(Message("user", "\n\n".join(parts), call.request.messages[-1].attachments),),
         system=_SYSTEM.format(mark=mark),
         stream=True,
         trace=Trace(),
@@ -171,16 +184,16 @@ def _asked(call: Call, prompt: str, answers: Mapping[str, str]) -> Call:
     return call._replace(request=request)
 
 
-def _mark(prompt: str, shown: Mapping[str, str]) -> str:
+def _mark(asked: Asked, shown: Mapping[str, str]) -> str:
     """A digest over all that it marks: who writes an answer cannot know it, and asked again it is the same.
 
     A random one would do as well, but then no verdict were ever found in the cache.
     """
-    return f"data-{_digest(prompt, shown)[:16]}"
+    return f"data-{_digest(asked, shown)[:16]}"
 
 
-def _digest(prompt: str, answers: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps([prompt, *answers.values()]).encode()).hexdigest()
+def _digest(asked: Asked, answers: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps([*asked, *answers.values()]).encode()).hexdigest()
 
 
 def _between(mark: str, title: str, text: str) -> str:
@@ -234,7 +247,7 @@ def _verdict(response: Response, order: tuple[str, ...]) -> Verdict:
     cut = " It was cut at max_tokens." if response.finish_reason == "length" else ""
     raise MalformedError(
         f"the judge's reply does not rank {', '.join(named)}: {one_line(text, 200) or 'it is empty'}.{cut} "
-        "Ask again with --refresh, or name another --judge.",
+        "Ask again, or name another --judge.",
         provider=response.provider,
         request_model=response.request_model,
         request_id=response.request_id,

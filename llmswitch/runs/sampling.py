@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
@@ -91,40 +92,69 @@ async def take(
     """Every planned call, in the order of the plan; and whether Ctrl-C cut it short.
 
     A call that fails is a sample like any other. Cancelling this ends what runs, as interrupted samples, and makes
-    no call after them; whoever is cancelled once more is on his own.
+    no call after them; a target that was not asked at all has an interrupted sample then, too.
     """
+    turns = {call.vendor.key: asyncio.Lock() for call in calls if call.vendor.one_at_a_time}
     samples: list[Sample] = []
     for block in blocks:
-        tasks = [
-            asyncio.create_task(_sample(planned, calls[planned.target], adapters[planned.target], services, progress))
+        running = {
+            asyncio.create_task(
+                _sample(
+                    planned,
+                    calls[planned.target],
+                    adapters[planned.target],
+                    services,
+                    progress,
+                    turn=turns.get(calls[planned.target].vendor.key),
+                )
+            ): planned
             for planned in block
-        ]
-        interrupted = False
-        try:
-            await asyncio.wait(tasks)
-        except asyncio.CancelledError:
-            interrupted = True
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+        }
+        interrupted = await _all_over(running)
         samples.extend(
-            [
-                _stopped(planned, calls[planned.target]) if task.cancelled() else task.result()
-                for planned, task in zip(block, tasks, strict=True)
-            ]
+            _stopped(planned, calls[planned.target]) if task.cancelled() else task.result()
+            for task, planned in running.items()
         )
         if interrupted:
+            asked = {sample.target for sample in samples}
+            never = sorted({planned.target for rest in blocks for planned in rest})
+            samples.extend(
+                _stopped(Planned(target, 0), calls[target])
+                for target in never
+                if calls[target].target.text not in asked
+            )
             return samples, True
     return samples, False
 
 
-async def _sample(planned: Planned, call: Call, adapter: Provider, services: Services, progress: Progress) -> Sample:
+async def _all_over(running: Iterable[asyncio.Task[Sample]]) -> bool:
+    """Wait for them; whether that was cancelled, and they with it. Whoever is cancelled once more is on his own."""
+    try:
+        await asyncio.wait(running)
+    except asyncio.CancelledError:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running)
+        return True
+    return False
+
+
+async def _sample(
+    planned: Planned,
+    call: Call,
+    adapter: Provider,
+    services: Services,
+    progress: Progress,
+    *,
+    turn: asyncio.Lock | None,
+) -> Sample:
+    """One call; no clock of it starts before its `turn`, where there is one."""
     asked = call._replace(request=replace(call.request, trace=Trace()))
     sample = _unanswered(planned, call)
     pieces: list[str] = []
     response: Response | None = None
     try:
-        async with opened(answer(asked, services, adapter)) as chunks:
+        async with turn or nullcontext(), opened(answer(asked, services, adapter)) as chunks:
             progress.started(planned.target)
             async for chunk in chunks:
                 if chunk.text:

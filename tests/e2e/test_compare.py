@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
+import signal
+import sqlite3
 import stat
-import subprocess
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Command, Done
+from tests.servers.recorder import Seen
 from tests.servers.vendors import Behaviour, Vendors
 
 FOUR = ("-t", "claude", "-t", "openai", "-t", "gemini", "-t", "team")
@@ -74,8 +77,10 @@ def test_json_is_the_contracts_document(command: Command, vendors: Vendors) -> N
 def test_a_cached_answer_is_marked_and_is_never_the_fastest(command: Command, vendors: Vendors) -> None:
     vendors.behaviours = {"gpt-4o": Behaviour(first_s=0.3)}
     assert compare(command, vendors, "hi", "-t", "team", "--json").code == 0
-    document = compare(command, vendors, "hi", "-t", "team", "-t", "openai", "--json").document
-    assert [result["cached"] for result in document["results"]] == [True, False]
+    three = ("hi", "-t", "team", "-t", "openai", "-t", "claude", "--json")
+    vendors.behaviours["claude-sonnet-4-5"] = Behaviour(first_s=2)
+    document = compare(command, vendors, *three).document
+    assert [result["cached"] for result in document["results"]] == [True, False, False]
     assert document["fastest"] == "openai"
     text = compare(command, vendors, "hi", "-t", "team", "-t", "openai").out
     assert "stop, cached" in text
@@ -132,7 +137,7 @@ def test_ctrl_c_keeps_what_finished_and_marks_the_rest(command: Command, vendors
     while "some-model" not in vendors.asked and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.7)
-    process.send_signal(subprocess.signal.SIGINT)  # type: ignore[attr-defined]  # the module re-exports signal
+    process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 130
     document = json.loads(out)
@@ -233,8 +238,8 @@ def test_schema_compares_field_by_field(command: Command, vendors: Vendors, cwd:
 def test_the_judge_is_blind_asked_twice_and_its_cost_is_shown(command: Command, vendors: Vendors) -> None:
     sent: list[str] = []
 
-    def judges(seen: object) -> Behaviour:
-        sent.append(seen.body.decode())  # type: ignore[attr-defined]  # a Seen
+    def judges(seen: Seen) -> Behaviour:
+        sent.append(seen.body.decode())
         return Behaviour('{"ranking": ["A", "B"], "reason": "clearer"}')
 
     vendors.behaviours = {"claude-judge": judges}
@@ -360,3 +365,124 @@ def test_an_empty_answer_and_a_refusal_are_never_the_best(command: Command, vend
     document = compare(command, vendors, "hi", "-t", "openai", "-t", "claude", "-t", "team", "--json").document
     assert document["fastest"] == "team"
     assert document["cheapest"] is None
+
+
+def interrupted(command: Command, vendors: Vendors, *arguments: str, once_asked: str) -> Done:
+    """Ctrl-C half a second after the model `once_asked` was asked."""
+    process = command.start(["compare", *arguments], vendors.environ)
+    deadline = time.monotonic() + 30
+    while once_asked not in vendors.asked and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    return Done(process.returncode, out, err)
+
+
+@pytest.mark.parametrize("form", [(), ("--json",), ("--csv",), ("--markdown",), ("--html", "p.html")])
+def test_ctrl_c_in_the_first_round_has_a_row_for_every_target(
+    command: Command, vendors: Vendors, form: tuple[str, ...]
+) -> None:
+    vendors.behaviours = {"hangs": Behaviour(hangs=True)}
+    three = ("hi", "-t", "team:hangs", "-t", "team:second", "-t", "team:third", "--repeats", "3", "--seed", "1", *form)
+    done = interrupted(command, vendors, *three, once_asked="hangs")
+    assert done.code == 130, done.err
+    assert "bug" not in done.err
+    assert all(name in done.out for name in ("team:hangs", "team:second", "team:third"))
+    assert "interrupted" in done.out
+
+
+def test_without_pythons_buffer_nothing_is_lost_without_a_word(command: Command, vendors: Vendors) -> None:
+    vendors.behaviours = {"gpt-4o": Behaviour("x" * 1_000_000)}
+    environ = {**vendors.environ, "PYTHONUNBUFFERED": "1"}
+    assert len(compare(command, vendors, "hi", "-t", "openai", "--json", PYTHONUNBUFFERED="1").out) > 1_000_000
+    process = command.start(["compare", "hi", "-t", "openai", "--json"], environ)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=30) == 141
+    assert process.stderr is not None
+    process.stderr.close()
+
+
+def test_a_ledger_that_is_locked_is_in_nobodys_time(command: Command, vendors: Vendors, home: Path) -> None:
+    vendors.behaviours = {"some-model": Behaviour(first_s=0.5)}
+    assert compare(command, vendors, "first", "-t", "openai").code == 0
+    (database,) = home.rglob("ledger.db")
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as locked:
+        locked.execute("BEGIN EXCLUSIVE")
+        two = ("hi", "-t", "openai", "-t", "team", "--no-cache", "--json")
+        done = compare(command, vendors, *two)
+    assert done.code == 0, done.err
+    assert done.document["results"][1]["duration_s"] < 3
+
+
+@pytest.mark.parametrize("section", [("--diff",), ("--judge", "gemini")])
+def test_csv_has_no_place_for_what_else_is_asked_for(
+    command: Command, vendors: Vendors, section: tuple[str, ...]
+) -> None:
+    done = compare(command, vendors, "hi", "-t", "openai", "-t", "team", "--csv", *section)
+    assert done.code == 2
+    assert "--html" in done.err
+    assert vendors.asked == []
+    assert compare(command, vendors, "hi", "-t", "openai", "--csv", "--html", "p.html", *section).code == 0
+
+
+def test_the_judge_is_told_what_the_answers_were_told_and_shown(command: Command, vendors: Vendors, cwd: Path) -> None:
+    bodies: list[str] = []
+
+    def judges(seen: Seen) -> Behaviour:
+        bodies.append(seen.body.decode())
+        return Behaviour('{"ranking": ["A", "B"], "reason": "clearer"}')
+
+    vendors.behaviours = {"judge": judges, "some-model": Behaviour("Arr.")}
+    (cwd / "p.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    two = ("hi", "-t", "openai", "-t", "team", "-s", "Answer like a pirate", "-a", "p.png", "--judge", "openai:judge")
+    assert compare(command, vendors, *two).code == 0
+    assert len(bodies) == 2
+    assert all("Answer like a pirate" in body and "iVBORw0KGgo" in body for body in bodies)
+
+
+def test_a_judge_that_cannot_take_the_attachment_stops_it_all(command: Command, vendors: Vendors, cwd: Path) -> None:
+    (cwd / "p.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    done = compare(command, vendors, "hi", "-t", "openai", "-a", "p.png", "--judge", "deepseek", DEEPSEEK_API_KEY="k")
+    assert done.code == 2
+    assert "p.png" in done.err
+    assert vendors.asked == []
+
+
+def test_a_reply_of_the_judge_that_was_none_is_not_kept_for_one(command: Command, vendors: Vendors) -> None:
+    vendors.behaviours = {"judge": Behaviour("I'd rather not.")}
+    two = ("hi", "-t", "openai", "-t", "team", "--judge", "openai:judge", "--json")
+    assert compare(command, vendors, *two).document["judge"]["error"]["kind"] == "malformed"
+    vendors.behaviours = {"judge": Behaviour('{"ranking": ["A", "B"], "reason": "now"}')}
+    document = compare(command, vendors, *two).document
+    assert all(result["cached"] for result in document["results"])
+    assert len(document["judge"]["verdicts"]) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_nothing_beside_the_page(command: Command, vendors: Vendors, number: int) -> None:
+    vendors.behaviours = {"hangs": Behaviour(hangs=True)}
+    process = command.start(["compare", "hi", "-t", "team:hangs", "--html", "p.html"], vendors.environ)
+    while "hangs" not in vendors.asked:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert list(command.cwd.iterdir()) == []
+
+
+def test_a_page_goes_not_where_stdout_goes(command: Command, vendors: Vendors) -> None:
+    with open(command.cwd / "out", "w") as out:
+        process = command.start(["compare", "hi", "-t", "openai", "--html", "/dev/stdout"], vendors.environ, stdout=out)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert "stdout" in err
+    assert vendors.asked == []
+
+
+def test_dry_run_says_how_often_and_who_judges(command: Command, vendors: Vendors) -> None:
+    arguments = ("hi", "-t", "openai", "-t", "team", "--repeats", "3", "--judge", "gemini", "--dry-run")
+    document = compare(command, vendors, *arguments).document
+    assert (document["repeats"], document["judge"]) == (3, "gemini")

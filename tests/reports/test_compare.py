@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -16,6 +17,7 @@ from llmswitch.reports.sections import Sections
 from llmswitch.reports.table import plain
 from llmswitch.runs.compare import Comparison
 from llmswitch.runs.sampling import Sample
+from llmswitch.types import Usage
 from tests.reports.comparisons import answered, comparison, failed
 
 LATENCY = next(measure for measure in MEASURES if measure.name == "duration_s")
@@ -64,7 +66,8 @@ def test_none_that_answered_is_best_of_nothing_either() -> None:
 
 
 def test_a_cached_answer_is_shown_with_its_first_costs_and_no_time_that_counts() -> None:
-    found = comparison([answered("a", "x", cached=True, cost="0.002"), answered("b", "x", duration_s=9, cost="0.004")])
+    fresh = [answered("b", "x", duration_s=9, cost="0.004"), answered("c", "x", duration_s=10, cost="0.004")]
+    found = comparison([answered("a", "x", cached=True, cost="0.002"), *fresh])
     assert best_target(found, LATENCY) == "b"
     assert best_target(found, COST) == "a"
     assert column(found, "latency")[0] == Cell("2 ms")
@@ -129,7 +132,10 @@ def test_two_are_different_only_where_every_round_says_so() -> None:
 def test_too_few_rounds_say_how_many_it_takes() -> None:
     found = comparison([*rounds("a", [1, 1, 1]), *rounds("b", [2, 2, 2]), *rounds("c", [3, 3, 3])], repeats=3)
     assert best_target(found, LATENCY) is None
-    assert statements(found) == ("3 rounds are too few to tell 3 targets apart: it takes 7.",)
+    assert statements(found) == (
+        "a and b: 3 rounds that both answered are too few to tell them apart; 7 can.",
+        "a and c: 3 rounds that both answered are too few to tell them apart; 7 can.",
+    )
 
 
 def test_drift_that_hits_both_alike_hides_no_difference() -> None:
@@ -150,6 +156,57 @@ def test_costs_that_never_vary_are_told_apart_exactly() -> None:
     found = comparison([*rounds("a", [1] * 6, "0.001"), *rounds("b", [1] * 6, "0.003")], repeats=6)
     assert best_target(found, COST) == "a"
     assert "cost: b is 3.0× the cost of a (3.00×)." in statements(found)
+
+
+def test_rounds_that_only_one_answered_make_nobody_the_best() -> None:
+    """Over all rounds a has the better median; in every round that both answered, b is faster."""
+    a = rounds("a", [1.0] * 11 + [3.0] * 9)
+    b = [failed("b", CallTimeoutError("late"), repeat=n) for n in range(11)]
+    b += [answered("b", "x", duration_s=2.0, repeat=n) for n in range(11, 20)]
+    found = comparison([*a, *b], repeats=20)
+    assert best_target(found, LATENCY) is None
+    assert not any(difference.shown for difference in differences(standings(found, LATENCY)))
+    assert any("latency: b and a cannot be told apart" in line for line in statements(found))
+
+
+def test_no_round_that_both_answered_is_said() -> None:
+    a = [*rounds("a", [1.0]), failed("a", ServerError("no"), repeat=1)]
+    b = [failed("b", ServerError("no")), answered("b", "x", repeat=1)]
+    found = comparison([*a, *b], repeats=2)
+    assert best_target(found, LATENCY) is None
+    assert statements(found)[0].startswith("a and b: 0 rounds that both answered")
+
+
+def test_a_free_target_is_the_cheapest_where_every_round_says_so() -> None:
+    found = comparison([*rounds("a", [1] * 6, "0"), *rounds("b", [1] * 6, "0.003")], repeats=6)
+    assert best_target(found, COST) == "a"
+    assert "cost: a is free, b is not." in statements(found)
+    (told,) = (d for d in comparison_document(found, Sections())["differences"] if d["measure"] == "cost")
+    assert (told["different"], told["ratio"], told["low"]) == (True, None, None)
+
+
+def test_a_real_but_tiny_difference_is_called_tiny() -> None:
+    found = comparison([*rounds("a", [1] * 6, "0.001000"), *rounds("b", [1] * 6, "0.001003")], repeats=6)
+    assert "cost: b and a differ by less than 1 % (1.00×)." in statements(found)
+
+
+def test_the_only_figure_among_answers_without_one_is_best_of_nothing() -> None:
+    unknown = comparison([answered("a", "x", cost=None), answered("b", "x")])
+    assert best_target(unknown, COST) is None
+    cached = comparison([answered("a", "x", cached=True), answered("b", "x", duration_s=9)])
+    assert best_target(cached, LATENCY) is None
+
+
+def test_absurd_ratios_are_capped() -> None:
+    found = comparison([answered("a", "x", duration_s=5e5), answered("b", "x", duration_s=1e-6)])
+    assert column(found, "latency")[0].note == "over 1,000× slower"
+
+
+def test_tokens_of_several_askings_are_their_median() -> None:
+    samples = [answered("a", "x", repeat=n) for n in range(3)]
+    many = replace(samples[0].response, usage=Usage(20, 5, 0, 0, 0)) if samples[0].response else None
+    found = comparison([samples[0]._replace(response=many), *samples[1:]], repeats=3)
+    assert column(found, "output")[0].text == "40"
 
 
 def test_for_80_cells_the_model_stands_under_its_target() -> None:

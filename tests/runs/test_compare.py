@@ -14,6 +14,7 @@ from llmswitch.profiles import Settings, load_settings
 from llmswitch.runs.ask import Services
 from llmswitch.runs.call import Question
 from llmswitch.runs.compare import Comparison, Job, compare, settle_calls
+from llmswitch.runs.judge import Asked
 from llmswitch.runs.sampling import Sample
 from llmswitch.types import Message, Parameters
 from tests.servers.vendors import Behaviour, Vendors
@@ -55,7 +56,7 @@ def question(text: str = "Capital of France?", **parameters: float) -> Question:
 
 def job(settings: Settings, named: Sequence[str], repeats: int = 1, seed: int = 1) -> Job:
     asked = question()
-    return Job("Capital of France?", settle_calls(settings, asked, named, settings.warn), repeats, seed)
+    return Job(Asked("Capital of France?"), settle_calls(settings, asked, named, settings.warn), repeats, seed)
 
 
 def run(settings: Settings, work: Job, watcher: Watcher | None = None) -> Comparison:

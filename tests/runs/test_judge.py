@@ -23,7 +23,7 @@ from llmswitch.providers.base import Endpoint, Provider
 from llmswitch.providers.openai import VENDOR
 from llmswitch.runs.ask import Services
 from llmswitch.runs.call import Call, Question, settle
-from llmswitch.runs.judge import Judgement, judge, letters
+from llmswitch.runs.judge import Asked, Judgement, judge, letters
 from llmswitch.targets import parse_target
 from llmswitch.types import Cost, Message, Usage
 from llmswitch.weights import DEFAULT_MODEL
@@ -96,7 +96,7 @@ class Bench:
         self.call: Call = asked._replace(command="compare")
 
     def judge(self, answers: Mapping[str, str] = ANSWERS, prompt: str = PROMPT) -> Judgement:
-        return asyncio.run(judge(prompt, answers, self.call, self.services))
+        return asyncio.run(judge(Asked(prompt), answers, self.call, self.services))
 
     @property
     def price_of_one(self) -> Decimal:
@@ -292,7 +292,7 @@ def test_a_reply_that_does_not_rank_every_letter_once_is_an_error_and_is_paid_fo
         found = bench.judge()
     assert found.error is not None
     assert found.error.kind == "malformed"
-    assert re.search(r"does not rank A, B, C: .*--refresh", found.error.message)
+    assert re.search(r"does not rank A, B, C: .*--judge", found.error.message)
     assert "\n" not in found.error.message
     assert len(found.error.message) < 400
     assert (found.verdicts, found.ranking, found.winner) == ((), (), None)
@@ -397,7 +397,7 @@ def test_interrupted_it_keeps_the_verdict_that_came_and_leaves_no_connection(hom
         return Answer(events=(piece("{"),), hold=hold)
 
     async def interrupted(bench: Bench) -> Judgement:
-        task = asyncio.create_task(judge(PROMPT, ANSWERS, bench.call, bench.services))
+        task = asyncio.create_task(judge(Asked(PROMPT), ANSWERS, bench.call, bench.services))
         while not (bench.settings.paths.ledger.exists() and recorded(bench)):  # noqa: ASYNC110  # a file has no event
             await asyncio.sleep(0.01)
         task.cancel()

@@ -93,6 +93,8 @@ class Handler(BaseHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    # the default of 5 makes the sixth of several clients that come at once wait for a second
+    request_queue_size = 64
     owner: Loopback
 
 

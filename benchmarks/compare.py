@@ -33,6 +33,7 @@ from typing import Any
 
 from benchmarks import vendors
 from llmswitch.cli.columns import Columns
+from llmswitch.cli.writer import Writer
 from llmswitch.profiles import load_settings
 from llmswitch.runs.ask import Services
 from llmswitch.runs.call import Question
@@ -108,15 +109,16 @@ def ask(models: list[str], *, view: bool) -> None:
     question = Question(messages=(Message("user", "hi"),))
     names = [f"{target}:{name}" for target, name in zip(vendors.targets, models, strict=True)]
     job = Job(Asked("hi"), settle_calls(settings, question, names, print), repeats=1, seed=0)
-    columns = _Timed(sys.stdout, names, calls=len(names), judge=None, size=lambda: _SIZE, clock=time.monotonic)
-    columns.pictures = []
-    watcher = columns.watcher = _Watcher(columns if view else None)
+    with Writer(sys.stdout) as writer:
+        columns = _Timed(writer, names, calls=len(names), judge=None, size=lambda: _SIZE, clock=time.monotonic)
+        columns.pictures = []
+        watcher = columns.watcher = _Watcher(columns if view else None)
 
-    async def asking() -> list[Sample]:
-        async with columns if view else nullcontext():
-            return list((await compare(job, services, watcher)).samples)
+        async def asking() -> list[Sample]:
+            async with columns if view else nullcontext():
+                return list((await compare(job, services, watcher)).samples)
 
-    samples = asyncio.run(asking())
+        samples = asyncio.run(asking())
     told = {
         "wall": watcher.over - watcher.began,
         "cpu": watcher.cpu_over - watcher.cpu_began,

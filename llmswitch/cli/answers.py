@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from llmswitch.cli.shell import Shell
+from llmswitch.cli.writer import Writer
 from llmswitch.errors import LLMSwitchError
 from llmswitch.runs.compare import Comparison
 from llmswitch.runs.sampling import Sample
@@ -57,11 +58,10 @@ def print_answers(shell: Shell, comparison: Comparison) -> None:
 class Headings:
     """Prints to a pipe, as a `Progress`: each answer once it and all before it are there; asked once each."""
 
-    def __init__(self, shell: Shell) -> None:
-        self._shell = shell
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
         self._waiting: dict[int, Sample] = {}
         self._printed = 0
-        self._failed: OSError | None = None
 
     def started(self, index: int) -> None:
         """Nothing to say yet."""
@@ -72,12 +72,8 @@ class Headings:
     def ended(self, index: int, sample: Sample) -> None:
         """Print what can be. A reader that left is no reason for a call to fail: `finish` tells of it."""
         self._waiting[index] = sample
-        while self._printed in self._waiting and self._failed is None:
-            try:
-                self._shell.stdout.write(_plain(self._waiting[self._printed]))
-                self._shell.stdout.flush()
-            except OSError as error:
-                self._failed = error
+        while self._printed in self._waiting:
+            self._writer.write(_plain(self._waiting[self._printed]))
             self._printed += 1
 
     def finish(self, comparison: Comparison) -> None:
@@ -85,8 +81,9 @@ class Headings:
         for index, sample in enumerate(comparison.results):
             if index not in self._waiting:
                 self.ended(index, sample)
-        if self._failed is not None:
-            raise self._failed
+        self._writer.wait()
+        if self._writer.failed is not None:
+            raise self._writer.failed
 
 
 def _facts(sample: Sample) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO
 
-from llmswitch.cli.shell import Shell, complain
+from llmswitch.cli.cells import clip
+from llmswitch.cli.shell import Shell
+from llmswitch.cli.writer import Writer
 from llmswitch.runs.sampling import Sample
 from llmswitch.text import one_line
 
@@ -14,18 +17,21 @@ __all__ = ["Bar", "progress_line"]
 _CELLS = 30
 
 
-def progress_line(done: int, calls: int, judge: str | None) -> str:
-    """How many calls are over, and who judges after them."""
+def progress_line(done: int, calls: int, judge: str | None, width: int) -> str:
+    """How many calls are over, and who judges after them; where `width` cells are too few, it is the bar that gives."""
     if done >= calls and judge is not None:
         return f"judging: {one_line(judge, 60)} ranks the answers…"
-    filled = round(_CELLS * done / calls)
-    return f"{'━' * filled}{'─' * (_CELLS - filled)} {done} of {calls} calls"
+    told = f"{done} of {calls} calls"
+    whole = max(0, min(_CELLS, width - len(told) - 1))
+    filled = round(whole * done / calls)
+    return f"{'━' * filled}{'─' * (whole - filled)} {told}".lstrip()
 
 
 class Bar:
-    """How far it is, on a stderr that is a terminal, as a `Progress`; gone at the end."""
+    """How far it is, on a stderr that is a terminal, as a `Progress`; gone at the end. `writer` writes to stderr."""
 
-    def __init__(self, shell: Shell, *, calls: int, judge: str | None) -> None:
+    def __init__(self, shell: Shell, writer: Writer, *, calls: int, judge: str | None) -> None:
+        self._writer = writer
         self._stream = shell.stderr if shell.decorated(shell.stderr) and not shell.quiet else None
         self._calls = calls
         self._judge = judge
@@ -33,7 +39,7 @@ class Bar:
 
     def started(self, index: int) -> None:
         """Before the first call ends there is something to see, too."""
-        self._draw(progress_line(self._done, self._calls, self._judge))
+        self._draw()
 
     def text(self, index: int, piece: str) -> None:
         """Of no concern here."""
@@ -41,7 +47,7 @@ class Bar:
     def ended(self, index: int, sample: Sample) -> None:
         """One more."""
         self._done += 1
-        self._draw(progress_line(self._done, self._calls, self._judge))
+        self._draw()
 
     def __enter__(self) -> Self:
         return self
@@ -49,8 +55,19 @@ class Bar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._draw("")
-
-    def _draw(self, text: str) -> None:
         if self._stream is not None:
-            complain(self._stream, f"\r\x1b[K{text}")
+            self._writer.write("\r\x1b[K")
+
+    def _draw(self) -> None:
+        if self._stream is not None:
+            width = _width(self._stream)
+            line = clip(progress_line(self._done, self._calls, self._judge, width), width)
+            self._writer.write(f"\r\x1b[K{line}")
+
+
+def _width(stream: TextIO) -> int:
+    """Of the terminal behind `stream`, which need not be stdout's; 80 where it does not tell."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except OSError:
+        return 80

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Self
 
 from llmswitch.cli.answers import Headings, fits_columns
 from llmswitch.cli.bar import Bar, progress_line
+from llmswitch.cli.cells import cells, clip
 from llmswitch.cli.panels import Panel, side_by_side, stacked
 from llmswitch.cli.screen import Screen
 from llmswitch.cli.shell import Shell
+from llmswitch.cli.writer import HURRIED_S, Writer
 from llmswitch.runs.ask import Services
 from llmswitch.runs.compare import Comparison, Job, compare
 from llmswitch.runs.sampling import Sample
@@ -24,6 +26,8 @@ __all__ = ["Columns", "run_compare"]
 
 #: seconds between pictures; by the first one, answers that were all in the cache are there
 _FRAME_S = 0.15
+#: what ends or stops the process, and must not leave the picture behind
+_CAUGHT = () if sys.platform == "win32" else (signal.SIGTERM, signal.SIGTSTP)
 
 
 def run_compare(shell: Shell, job: Job, services: Services, *, shown: bool) -> Comparison:
@@ -34,13 +38,16 @@ def run_compare(shell: Shell, job: Job, services: Services, *, shown: bool) -> C
     """
     with shell.holding_notes():
         if shown and shell.decorated(shell.stdout):
-            return asyncio.run(_in_columns(shell, job, services))
+            with Writer(shell.stdout) as writer:
+                return asyncio.run(_in_columns(shell, writer, job, services))
         if shown and job.repeats == 1:
-            headings = Headings(shell)
-            comparison = asyncio.run(compare(job, services, headings))
-            headings.finish(comparison)
+            with Writer(shell.stdout) as writer:
+                headings = Headings(writer)
+                comparison = asyncio.run(compare(job, services, headings))
+                headings.finish(comparison)
             return comparison
-        with Bar(shell, calls=len(job.calls) * job.repeats, judge=_judge(job)) as bar:
+        calls = len(job.calls) * job.repeats
+        with Writer(shell.stderr) as writer, Bar(shell, writer, calls=calls, judge=_judge(job)) as bar:
             return asyncio.run(compare(job, services, bar))
 
 
@@ -48,9 +55,9 @@ def _judge(job: Job) -> str | None:
     return job.judge.target.text if job.judge else None
 
 
-async def _in_columns(shell: Shell, job: Job, services: Services) -> Comparison:
+async def _in_columns(shell: Shell, writer: Writer, job: Job, services: Services) -> Comparison:
     columns = Columns(
-        shell.stdout,
+        writer,
         [call.target.text for call in job.calls],
         calls=len(job.calls) * job.repeats,
         judge=_judge(job),
@@ -65,12 +72,12 @@ class Columns:
     """Draws what it is told as a `Progress`, from a task of its own, while `async with` lasts.
 
     `calls` is how many there will be in all, `judge` who judges after them; `size` gives columns and lines of the
-    terminal behind `stream`, `clock` seconds. What comes is kept, and looked at when the next picture is due.
+    terminal that `writer` writes to, `clock` seconds. What comes is kept, and looked at when the next picture is due.
     """
 
     def __init__(
         self,
-        stream: TextIO,
+        writer: Writer,
         targets: Sequence[str],
         *,
         calls: int,
@@ -83,7 +90,8 @@ class Columns:
         self._judge = judge
         self._size = size
         self._clock = clock
-        self._screen = Screen(stream, clock)
+        self._writer = writer
+        self._screen = Screen(clock)
         self._connected = False
         self._task: asyncio.Task[None] | None = None
 
@@ -102,36 +110,35 @@ class Columns:
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._keep_drawing())
-        with contextlib.suppress(NotImplementedError):  # Windows, where nothing asks a process to end
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._terminated)
+        for number in _CAUGHT:
+            if signal.getsignal(number) is signal.SIG_DFL:
+                asyncio.get_running_loop().add_signal_handler(number, self._obey, number)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(NotImplementedError):
-            asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+        for number in _CAUGHT:
+            asyncio.get_running_loop().remove_signal_handler(number)
         if self._task is not None:
             self._task.cancel()
-        self._leave()
+        self._writer.write(self._screen.leave())
 
-    def _leave(self) -> None:
-        # a terminal that is gone has nothing to be put right
-        with contextlib.suppress(OSError):
-            self._screen.leave()
-
-    def _terminated(self) -> None:
-        """End as if this had not been caught, but leave the terminal as it was."""
-        self._leave()
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTERM)
+    def _obey(self, number: int) -> None:
+        """End or stop as if this had not been caught, but leave the terminal as it was; after `fg` all is drawn."""
+        self._writer.write(self._screen.leave())
+        self._writer.wait(HURRIED_S)
+        loop = asyncio.get_running_loop()
+        loop.remove_signal_handler(number)
+        os.kill(os.getpid(), number)
+        loop.add_signal_handler(number, self._obey, number)
 
     async def _keep_drawing(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                await asyncio.sleep(_FRAME_S)
-                # in a thread: a terminal that is slow, or stopped with Ctrl-S, must not hold up the clocks
-                await asyncio.to_thread(self._screen.draw, *self.picture())
+        while True:
+            await asyncio.sleep(_FRAME_S)
+            # a terminal that is slow, or stopped with Ctrl-S, gets fewer pictures; one that runs another job gets none
+            if self._writer.idle and _in_front(self._writer.fileno()):
+                self._writer.write(self._screen.draw(*self.picture()))
 
     def picture(self) -> tuple[list[str], tuple[int, int]]:
         """Every row of the terminal, and its size."""
@@ -140,12 +147,21 @@ class Columns:
         arrange = side_by_side if fits_columns(len(self._panels), width) else stacked
         room = (width, max(1, height - 1))
         rows = arrange(self._panels, room, self._clock(), connected=self._connected)
-        return [*rows, self._footer(len(rows))][:height], size
+        return [*rows, self._footer(len(rows), width)][:height], size
 
-    def _footer(self, rows: int) -> str:
+    def _footer(self, rows: int, width: int) -> str:
         hidden = f"{len(self._panels) - rows} more targets · " if rows < len(self._panels) else ""
         if not self._connected and any(panel.sample is None for panel in self._panels):
-            return f"{hidden}loading what the targets need"
+            return clip(f"{hidden}loading what the targets need", width)
         done = sum(panel.calls for panel in self._panels)
         stop = "" if done >= self._calls else " · Ctrl-C keeps what is finished"
-        return f"{hidden}{progress_line(done, self._calls, self._judge)}{stop}"
+        progress = progress_line(done, self._calls, self._judge, width - cells(hidden) - cells(stop))
+        return clip(f"{hidden}{progress}{stop}", width)
+
+
+def _in_front(terminal: int) -> bool:
+    """Whether this is the job that the user looks at: neither `&` nor, after Ctrl-Z, `bg` sent it behind another."""
+    try:
+        return sys.platform == "win32" or os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:  # a terminal that has no jobs
+        return True

@@ -14,7 +14,7 @@ from llmswitch.text import Sanitizer, one_line, sanitize
 __all__ = ["Panel", "side_by_side", "stacked"]
 
 _GAP = 3
-#: cells of a target's name that what is told of it never takes
+#: cells of a target's name, up to half of all, that what is told of it never takes
 _NAME = 20
 #: bytes that are taken for a token, as `text.estimate_tokens` does
 _TOKEN = 4
@@ -156,7 +156,7 @@ def stacked(panels: Sequence[Panel], size: tuple[int, int], now: float, *, conne
     for number, panel in enumerate(panels[:height]):
         status, colour = panel.status(now, connected=connected)
         figures = panel.figures()
-        room = max(1, width - min(cells(panel.target), _NAME) - 3)
+        room = max(1, width - min(cells(panel.target), _NAME, width // 2) - 3)
         told = clip(f"{status} · {figures}" if figures else status, room)
         name = clip(panel.target, max(1, width - cells(told) - 3))
         line = "─" * max(0, width - cells(name) - cells(told) - 3)

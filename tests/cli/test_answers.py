@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
+import select
+from collections.abc import Iterator
+from typing import TextIO
 
 import pytest
 
 from llmswitch.cli.answers import Headings, print_answers
 from llmswitch.cli.shell import Shell
+from llmswitch.cli.writer import Writer
 from llmswitch.errors import CallInterruptedError, CallTimeoutError, LLMSwitchError
 from llmswitch.runs.compare import Comparison
 from llmswitch.runs.sampling import Sample
@@ -127,33 +133,59 @@ def test_wide_and_right_to_left_text_leaves_nothing_out(text: str) -> None:
             assert ("\u200e" in row) == any("\u0590" <= letter <= "\u05ff" for letter in row)
 
 
-def test_a_pipe_has_each_answer_as_soon_as_those_before_it_are_there() -> None:
-    shell = on_a_terminal()
-    assert isinstance(shell.stdout, io.StringIO)
-    headings = Headings(shell)
-    samples = [answered("claude", "one"), answered("openai", "two"), answered("gemini", "three")]
-    for index in range(3):
-        headings.started(index)
-    headings.text(1, "tw")
-    headings.ended(1, samples[1])
-    assert shell.stdout.getvalue() == ""
-    headings.ended(0, samples[0])
-    assert shell.stdout.getvalue() == "== claude (claude-model) ==\none\n\n== openai (openai-model) ==\ntwo\n\n"
-    headings.finish(Comparison("hi", ("claude", "openai", "gemini"), tuple(samples)))
-    assert shell.stdout.getvalue().endswith("== gemini (gemini-model) ==\nthree\n\n")
-    assert shell.stdout.getvalue().count("==") == 6
+@pytest.fixture
+def pipe() -> Iterator[tuple[TextIO, int]]:
+    """Both ends; whoever closes the one to read from does it as a reader that leaves."""
+    reader, writer = os.pipe()
+    with open(writer, "w", encoding="utf-8") as stream:
+        yield stream, reader
+    with contextlib.suppress(OSError):
+        os.close(reader)
 
 
-def test_a_reader_that_left_is_told_of_at_the_end() -> None:
-    class Left(io.StringIO):
-        def write(self, text: str) -> int:
-            raise BrokenPipeError
+ONE, TWO, THREE = answered("claude", "one"), answered("openai", "two"), answered("gemini", "three")
 
-    shell = on_a_terminal()
-    shell.stdout = Left()
-    headings = Headings(shell)
-    samples = (answered("claude", "one"), answered("openai", "two"))
-    for index, sample in enumerate(samples):
-        headings.ended(index, sample)
-    with pytest.raises(BrokenPipeError):
-        headings.finish(Comparison("hi", ("claude", "openai"), samples))
+
+def test_a_pipe_has_each_answer_as_soon_as_those_before_it_are_there(pipe: tuple[TextIO, int]) -> None:
+    stream, reader = pipe
+    with Writer(stream) as writer:
+        headings = Headings(writer)
+        for index in range(3):
+            headings.started(index)
+        headings.text(1, "tw")
+        headings.ended(1, TWO)
+        writer.wait()
+        assert select.select([reader], [], [], 0) == ([], [], [])
+        headings.ended(0, ONE)
+        writer.wait()
+        first = b"== claude (claude-model) ==\none\n\n== openai (openai-model) ==\ntwo\n\n"
+        assert os.read(reader, 1000) == first
+        headings.finish(Comparison("hi", ("claude", "openai", "gemini"), (ONE, TWO, THREE)))
+    assert os.read(reader, 1000) == b"== gemini (gemini-model) ==\nthree\n\n"
+
+
+def test_a_reader_that_takes_its_time_gets_everything_in_order_and_holds_up_nothing(pipe: tuple[TextIO, int]) -> None:
+    stream, reader = pipe
+    long = "".join(f"{number} é\n" for number in range(100_000))
+    with Writer(stream) as writer:
+        headings = Headings(writer)
+        headings.ended(0, answered("claude", long))
+        headings.ended(1, TWO)
+        assert not writer.idle
+        text = b""
+        while not text.endswith(b"two\n\n"):
+            text += os.read(reader, 1 << 16)
+        assert text.decode() == (
+            f"== claude (claude-model) ==\n{long}\n== openai (openai-model) ==\ntwo\n\n".replace("\n", os.linesep)
+        )
+
+
+def test_a_reader_that_left_is_told_of_at_the_end(pipe: tuple[TextIO, int]) -> None:
+    stream, reader = pipe
+    os.close(reader)
+    with Writer(stream) as writer:
+        headings = Headings(writer)
+        for index, sample in enumerate((ONE, TWO)):
+            headings.ended(index, sample)
+        with pytest.raises(BrokenPipeError):
+            headings.finish(Comparison("hi", ("claude", "openai"), (ONE, TWO)))

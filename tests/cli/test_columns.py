@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import io
+import fcntl
+import functools
+import os
 import re
+import select
+import signal
+import struct
+import sys
+import termios
+import threading
+import time
+import tty
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
 
 import pytest
 from hypothesis import given
@@ -14,6 +28,7 @@ from llmswitch.cli.bar import Bar
 from llmswitch.cli.cells import cells
 from llmswitch.cli.columns import Columns
 from llmswitch.cli.screen import Screen
+from llmswitch.cli.writer import Writer
 from llmswitch.errors import CallInterruptedError, CallTimeoutError, LLMSwitchError
 from llmswitch.runs.sampling import Sample
 from llmswitch.types import FinishReason, Response, Timing, Usage
@@ -23,12 +38,19 @@ from tests.scripted import Clock
 COLUMN = r"\x1b\[(\d+)G\x1b\[K"
 
 
+@functools.cache
+def nowhere() -> Writer:
+    """Of a view that only tells what it would draw."""
+    assert sys.__stdout__ is not None
+    return Writer(sys.__stdout__)
+
+
 def view(
     *targets: str, size: tuple[int, int] = (80, 24), calls: int = 0, judge: str | None = None
 ) -> tuple[Columns, Clock]:
     clock = Clock()
     calls = calls or len(targets)
-    return Columns(io.StringIO(), targets, calls=calls, judge=judge, size=lambda: size, clock=clock), clock
+    return Columns(nowhere(), targets, calls=calls, judge=judge, size=lambda: size, clock=clock), clock
 
 
 def picture(columns: Columns) -> list[str]:
@@ -181,10 +203,49 @@ def test_no_text_and_no_size_breaks_the_picture(texts: list[str], width: int, he
     for index, text in enumerate(texts):
         columns.started(index)
         columns.text(index, text)
+    for index in range(0, len(texts), 2):
+        columns.ended(index, answered("Paris."))
     rows = picture(columns)
     assert len(rows) == height
-    if width >= 36:
-        assert max(map(cells, rows[:-1]), default=0) <= width
+    if width >= 4:
+        assert max(map(cells, rows)) <= width
+
+
+def test_the_last_row_is_cut_to_the_width_and_the_bar_gives_way_first() -> None:
+    for width, shown in (
+        (20, "6 of 8 calls · Ctrl…"),
+        (40, "6 of 8 calls · Ctrl-C keeps what is fin…"),
+        (60, "━━━━━━━━━━━──── 6 of 8 calls · Ctrl-C keeps what is finished"),
+    ):
+        columns, _ = view(*(f"target{n}" for n in range(8)), size=(width, 24))
+        for index in range(6):
+            columns.started(index)
+            columns.ended(index, answered("Paris."))
+        assert picture(columns)[-1] == shown
+    columns, _ = view(*(f"target{n}" for n in range(8)), size=(20, 5))
+    assert picture(columns)[-1] == "4 more targets · lo…"
+    columns, _ = view("claude", judge="gemini" * 10, size=(20, 5))
+    columns.started(0)
+    columns.ended(0, answered("Paris."))
+    assert picture(columns)[-1] == "judging: geminigemi…"
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        ((20, 5), ["openai:gp… waitin…", "Paris", "anthropic… waitin…", "Paris", "0 of 2 calls · Ctrl…"]),
+        ((10, 3), ["open… w…", "anth… w…", "0 of 2 ca…"]),
+    ],
+)
+def test_on_a_small_terminal_there_is_still_something_to_see(size: tuple[int, int], shown: list[str]) -> None:
+    columns, _ = view("openai:gpt-6-luna", "anthropic:claude-sonnet-4-5", size=size)
+    for index in (0, 1):
+        columns.started(index)
+    before = picture(columns)
+    assert before == [row if row != "Paris" else "" for row in shown]
+    for index in (0, 1):
+        columns.text(index, "Paris")
+    assert picture(columns) == [row.replace("waitin…", "stream…").replace("w…", "s…") for row in shown]
 
 
 def test_a_megabyte_in_one_piece_or_in_many_is_shown_by_its_end() -> None:
@@ -200,75 +261,169 @@ def test_a_megabyte_in_one_piece_or_in_many_is_shown_by_its_end() -> None:
 
 
 def test_only_rows_that_changed_are_drawn_until_all_are_drawn_again() -> None:
-    stream, clock = io.StringIO(), Clock()
-    screen = Screen(stream, clock)
+    clock = Clock()
+    screen = Screen(clock)
 
-    def sent(rows: list[str], size: tuple[int, int] = (80, 2)) -> str:
-        before = len(stream.getvalue())
-        screen.draw(rows, size)
-        return stream.getvalue()[before:]
+    def sent(rows: list[str], size: tuple[int, int] = (80, 2)) -> list[str]:
+        return re.findall(r"one|two|three|\x1b\[2J", screen.draw(rows, size))
 
-    assert "\x1b[?1049h" in sent(["one", "two"])
-    assert re.findall("one|two|three", sent(["one", "three"])) == ["three"]
-    assert re.findall("one|two|three", sent(["one", "three"])) == []
+    assert "\x1b[?1049h" in screen.draw(["one", "two"], (80, 2))
+    assert sent(["one", "three"]) == ["three"]
+    assert sent(["one", "three"]) == []
     clock.now += 2
-    assert re.findall("one|two|three", sent(["one", "three"])) == ["one", "three"]
-    resized = sent(["one", "three"], (60, 2))
-    assert "\x1b[2J" in resized
-    assert re.findall("one|two|three", resized) == ["one", "three"]
-    screen.leave()
-    assert stream.getvalue().endswith("\x1b[?7h\x1b[?25h\x1b[H\x1b[2J\x1b[?1049l")
-    assert sent(["late"]) == ""
+    assert sent(["one", "three"]) == ["one", "three"]
+    assert sent(["one", "three"], (60, 2)) == ["\x1b[2J", "one", "three"]
+    assert screen.leave() == "\x1b[?7h\x1b[?25h\x1b[H\x1b[2J\x1b[?1049l"
+    again = screen.draw(["one", "three"], (60, 2))
+    assert again.startswith("\x1b[?1049h")
+    assert re.findall("one|three", again) == ["one", "three"]
 
 
 def test_a_terminal_that_drew_nothing_is_left_alone() -> None:
-    stream = io.StringIO()
-    Screen(stream, Clock()).leave()
-    assert stream.getvalue() == ""
+    assert Screen(Clock()).leave() == ""
 
 
-class _Gone(io.StringIO):
-    def write(self, text: str) -> int:
-        raise OSError(5, "Input/output error")
+class Terminal:
+    """A real one of a chosen size: `stream` writes to it, `sent` is what it has had; Ctrl-S stops it."""
+
+    def __init__(self, columns: int = 80) -> None:
+        self.ours, theirs = os.openpty()
+        tty.setraw(theirs)
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        self.stream = open(theirs, "w", encoding="utf-8")  # noqa: SIM115  # closed at the end of `with`
+        self._sent = b""
+
+    @property
+    def sent(self) -> str:
+        while select.select([self.ours], [], [], 0)[0]:
+            self._sent += os.read(self.ours, 1 << 16)
+        return self._sent.decode()
+
+    def stop(self) -> None:
+        termios.tcflow(self.stream.fileno(), termios.TCOOFF)
+
+    def go_on(self) -> None:
+        termios.tcflow(self.stream.fileno(), termios.TCOON)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.stream.close()
+        os.close(self.ours)
 
 
-def test_a_terminal_that_is_gone_disturbs_no_call() -> None:
-    columns = Columns(_Gone(), ["claude"], calls=1, judge=None, size=lambda: (80, 24), clock=Clock())
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    """One of 80 columns."""
+    with Terminal() as found:
+        yield found
 
-    async def ask() -> None:
+
+def drawing(writer: Writer) -> Columns:
+    return Columns(writer, ["claude"], calls=1, judge=None, size=lambda: (80, 24), clock=Clock())
+
+
+def test_a_terminal_that_is_gone_disturbs_no_call(terminal: Terminal) -> None:
+    async def ask(columns: Columns) -> None:
         async with columns:
             columns.started(0)
             await asyncio.sleep(0.3)
             columns.ended(0, answered("Paris."))
 
-    asyncio.run(ask())
+    with Writer(terminal.stream) as writer:
+        os.close(terminal.ours)
+        terminal.ours = os.open(os.devnull, os.O_RDONLY)
+        asyncio.run(ask(drawing(writer)))
+    assert writer.failed is not None
 
 
-def test_it_draws_by_itself_and_takes_everything_back() -> None:
-    stream = io.StringIO()
-    columns = Columns(stream, ["claude"], calls=1, judge=None, size=lambda: (80, 24), clock=Clock())
-
-    async def ask() -> None:
+def test_it_draws_by_itself_and_takes_everything_back(terminal: Terminal) -> None:
+    async def ask(columns: Columns) -> None:
         async with columns:
             columns.started(0)
             columns.text(0, "Paris.")
-            while "Paris." not in stream.getvalue():  # noqa: ASYNC110  # nothing tells that it was drawn
+            while "Paris." not in terminal.sent:  # noqa: ASYNC110  # nothing tells that it was drawn
                 await asyncio.sleep(0.01)
 
-    asyncio.run(ask())
-    assert stream.getvalue().endswith("\x1b[?1049l")
+    with Writer(terminal.stream) as writer:
+        asyncio.run(ask(drawing(writer)))
+    assert terminal.sent.endswith("\x1b[?1049l")
 
 
-def test_the_bar_is_for_a_terminal_and_gone_at_the_end() -> None:
-    for tty, quiet, drawn in ((True, False, True), (False, False, False), (True, True, False)):
-        shell = on_a_terminal(stderr=tty, quiet=quiet)
-        with Bar(shell, calls=2, judge="gemini") as bar:
-            bar.started(0)
-            bar.text(0, "Paris.")
-            bar.ended(0, answered("Paris."))
-            bar.ended(0, answered("Paris."))
-        assert isinstance(shell.stderr, io.StringIO)
-        sent = shell.stderr.getvalue()
-        assert ("1 of 2 calls" in sent and "judging: gemini" in sent) is drawn
-        assert "Paris" not in sent
-        assert sent.endswith("\r\x1b[K") is drawn
+def test_a_terminal_that_is_stopped_gets_one_picture_at_a_time_and_holds_up_nothing(terminal: Terminal) -> None:
+    async def ask(columns: Columns) -> None:
+        async with columns:
+            columns.started(0)
+            await asyncio.sleep(0.2)
+            terminal.stop()
+            for number in range(80):
+                columns.text(0, f"number {number}\n")
+                await asyncio.sleep(0.01)
+            terminal.go_on()
+            while "number 79" not in terminal.sent:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    with Writer(terminal.stream) as writer:
+        asyncio.run(asyncio.wait_for(ask(drawing(writer)), 10))
+    # what was drawn at first, when it was stopped, and once it went on: none of what became of it in between
+    assert len(re.findall(r"number \d+\x1b\[0m\x1b\[H", terminal.sent)) <= 2
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_whoever_interrupts_does_not_wait_for_a_terminal_that_is_stuck(terminal: Terminal, again: bool) -> None:
+    began = time.monotonic()
+    terminal.stop()
+    with pytest.raises(KeyboardInterrupt), Writer(terminal.stream) as writer:  # noqa: PT012
+        writer.write("Paris.")
+        if not again:
+            raise KeyboardInterrupt
+        threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
+    assert time.monotonic() - began < 5
+    assert "Paris." not in terminal.sent
+    terminal.go_on()
+    writer.wait(5)
+    assert terminal.sent == "Paris."
+
+
+def test_the_bar_is_for_a_terminal_and_gone_at_the_end(terminal: Terminal, tmp_path: Path) -> None:
+    with open(tmp_path / "file", "w", encoding="utf-8") as file:
+        for stream, quiet in ((terminal.stream, False), (file, False), (terminal.stream, True)):
+            before = len(terminal.sent)
+            shell = replace(on_a_terminal(quiet=quiet), stderr=stream)
+            with Writer(stream) as writer, Bar(shell, writer, calls=2, judge="gemini") as bar:
+                bar.started(0)
+                bar.text(0, "Paris.")
+                bar.ended(0, answered("Paris."))
+                bar.ended(0, answered("Paris."))
+            sent = terminal.sent[before:]
+            drawn = stream is terminal.stream and not quiet
+            assert ("1 of 2 calls" in sent and "judging: gemini" in sent) is drawn
+            assert "Paris" not in sent
+            assert sent.endswith("\r\x1b[K") is drawn
+        assert file.tell() == 0
+
+
+def test_the_bar_keeps_to_one_row() -> None:
+    for width in (10, 20, 80):
+        with Terminal(width) as terminal:
+            shell = replace(on_a_terminal(), stderr=terminal.stream)
+            with Writer(terminal.stream) as writer, Bar(shell, writer, calls=2, judge="gemini" * 10) as bar:
+                for _ in range(2):
+                    bar.started(0)
+                    bar.ended(0, answered("Paris."))
+            lines = terminal.sent.split("\r\x1b[K")
+            assert all(cells(line) <= width for line in lines)
+            assert "1 of 2" in " ".join(lines)
+
+
+def test_a_terminal_that_is_stopped_lets_the_bar_hold_up_nothing(terminal: Terminal) -> None:
+    terminal.stop()
+    shell = replace(on_a_terminal(), stderr=terminal.stream)
+    with Writer(terminal.stream) as writer, Bar(shell, writer, calls=1, judge=None) as bar:
+        bar.started(0)
+        bar.ended(0, answered("Paris."))
+        writer.wait(0.1)
+        assert terminal.sent == ""
+        terminal.go_on()
+    assert "1 of 1 calls" in terminal.sent

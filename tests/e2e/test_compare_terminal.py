@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import select
 import shutil
 import signal
+import sqlite3
 import subprocess
+import termios
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 
-from tests.e2e.conftest import COMMAND, Command
+from tests.cli.command import ledger_of
+from tests.e2e.conftest import Command
 from tests.e2e.test_terminal import on_a_terminal
 from tests.e2e.tmux import Tmux
 from tests.servers.vendors import Behaviour, Vendors
@@ -186,23 +193,162 @@ def test_repeats_show_how_far_they_are(run: Run) -> None:
     assert "of 8 calls" not in history
 
 
+@contextlib.contextmanager
+def started(
+    command: Command,
+    vendors: Vendors,
+    *models: str,
+    make: Callable[[], tuple[int, int]] = os.openpty,
+    env: Mapping[str, str] | None = None,
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """`compare` on models of team, and where to read what its stdout was sent."""
+    named = [part for model in models for part in ("-t", f"team:{model}")]
+    ours, theirs = make()
+    more = {**vendors.environ, "TERM": "xterm-256color", "COLUMNS": "80", **(env or {})}
+    # a group of its own, which a shell would stop and continue
+    with command.start(["compare", "hi", "--no-cache", *named], more, stdout=theirs, process_group=0) as process:
+        os.close(theirs)
+        try:
+            yield process, ours
+        finally:
+            process.kill()
+            os.close(ours)
+
+
+def read_until(descriptor: int, text: bytes) -> bytes:
+    sent = b""
+    while text not in sent:
+        piece = os.read(descriptor, 1 << 16)
+        assert piece, f"{text!r} did not come: {sent[-1000:]!r}"
+        sent += piece
+    return sent
+
+
+def stops(process: subprocess.Popen[str]) -> bool:
+    """Whether the process stops, and does not end."""
+    return os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+
+
 def test_the_terminal_is_given_back_when_the_process_is_told_to_end(command: Command, vendors: Vendors) -> None:
     vendors.behaviours = {"m1": ENDLESS}
-    ours, theirs = os.openpty()
-    with subprocess.Popen(
-        [str(COMMAND), "compare", "hi", "-t", "team:m1", "-q"],
-        cwd=command.cwd,
-        env=command.environment({**vendors.environ, "TERM": "xterm-256color", "COLUMNS": "80"}),
-        stdin=subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        os.close(theirs)
-        sent = b""
-        while b"word word" not in sent:
-            sent += os.read(ours, 1 << 16)
+    with started(command, vendors, "m1") as (process, ours):
+        read_until(ours, b"word word")
         process.send_signal(signal.SIGTERM)
-        while not sent.endswith(b"\x1b[?1049l"):
-            sent += os.read(ours, 1 << 16)
+        read_until(ours, b"\x1b[?1049l")
         assert process.wait(30) == -signal.SIGTERM
+
+
+def test_the_terminal_is_given_back_while_the_process_is_stopped_and_then_drawn_anew(
+    command: Command, vendors: Vendors
+) -> None:
+    vendors.behaviours = {"m1": ENDLESS}
+    with started(command, vendors, "m1") as (process, ours):
+        read_until(ours, b"word word")
+        for _ in range(2):
+            process.send_signal(signal.SIGTSTP)
+            sent = read_until(ours, b"\x1b[?1049l")
+            assert sent.endswith(b"\x1b[?7h\x1b[?25h\x1b[H\x1b[2J\x1b[?1049l")
+            assert stops(process)
+            assert select.select([ours], [], [], 0)[0] == []
+            process.send_signal(signal.SIGCONT)
+            sent = read_until(ours, b"Ctrl-C keeps")
+            assert sent.startswith(b"\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J")
+            assert b"team:m1" in sent
+        process.send_signal(signal.SIGINT)
+        read_until(ours, b"interrupted before")
+        assert process.wait(30) == 130
+
+
+@pytest.mark.parametrize(
+    ("make", "env"), [(os.pipe, {}), (os.openpty, {"NO_COLOR": "1"})], ids=["a pipe", "a plain terminal"]
+)
+def test_a_reader_that_waits_makes_no_answer_later(
+    command: Command, vendors: Vendors, make: Callable[[], tuple[int, int]], env: Mapping[str, str]
+) -> None:
+    vendors.behaviours = {"m1": Behaviour("x" * 1_000_000), "m2": Behaviour("Paris it is.", first_s=0.3)}
+    with started(command, vendors, "m1", "m2", make=make, env=env) as (process, ours):
+        os.read(ours, 1)
+        time.sleep(3)
+        read_until(ours, b"Paris it is.")
+        read_until(ours, b"latency")
+        assert process.wait(30) == 0
+    assert durations(command)["m2"] < 2
+
+
+def test_a_stopped_terminal_behind_stderr_makes_no_answer_later(command: Command, vendors: Vendors) -> None:
+    vendors.behaviours = {"m1": Behaviour("Lutetia."), "m2": Behaviour("Paris.", first_s=0.3)}
+    ours, theirs = os.openpty()
+    termios.tcflow(theirs, termios.TCOOFF)
+    targets = ("-t", "team:m1", "-t", "team:m2")
+    env = {**vendors.environ, "TERM": "xterm-256color"}
+    with command.start(["compare", "hi", "--no-cache", "--json", *targets], env, stderr=theirs) as process:
+        while len(vendors.asked) < 2:
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(3)
+        termios.tcflow(theirs, termios.TCOON)
+        os.close(theirs)
+        assert process.stdout is not None
+        answered = json.load(process.stdout)["results"]
+        assert process.wait(30) == 0
+    assert b"2 of 2 calls" in os.read(ours, 1 << 16)
     os.close(ours)
+    assert all(answer["duration_s"] < 2 for answer in answered)
+
+
+def durations(command: Command) -> dict[str, float]:
+    """Of each model, in seconds, as recorded."""
+    with contextlib.closing(sqlite3.connect(ledger_of(command.home))) as ledger:
+        return dict(ledger.execute("SELECT request_model, duration_s FROM calls"))
+
+
+def test_ctrl_c_ends_it_though_the_reader_takes_nothing(command: Command, vendors: Vendors) -> None:
+    vendors.behaviours = {"m1": Behaviour("x" * 1_000_000), "m2": ENDLESS}
+    with started(command, vendors, "m1", "m2", make=os.pipe) as (process, ours):
+        os.read(ours, 1)
+        # the first ends the calls, the second the printing
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
+def test_a_reader_that_left_ends_it_with_141(command: Command, vendors: Vendors) -> None:
+    vendors.behaviours = {"m1": Behaviour("x" * 1_000_000), "m2": Behaviour("Paris.", first_s=0.3)}
+    ours, theirs = os.pipe()
+    with command.start(["compare", "hi", "-q", "-t", "team:m1", "-t", "team:m2"], vendors.environ, stdout=theirs) as p:
+        os.close(theirs)
+        os.read(ours, 1)
+        os.close(ours)
+        assert p.wait(30) == 141
+        assert p.stderr is not None
+        assert p.stderr.read() == ""
+    assert durations(command)["m2"] > 0
+
+
+def test_a_second_ctrl_c_leaves_the_terminal_clean_too(command: Command, vendors: Vendors) -> None:
+    vendors.behaviours = {"m1": ENDLESS}
+    with started(command, vendors, "m1") as (process, ours):
+        read_until(ours, b"word word")
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        read_until(ours, b"\x1b[?1049l")
+        assert process.wait(30) == 130
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        ((20, 5), ["openai:m1 streami…", "word", "team:m2 streaming…", "word", "0 of 2 calls · Ctrl…"]),
+        ((10, 3), ["open… s…", "team… s…", "0 of 2 ca…"]),
+    ],
+)
+def test_a_small_terminal_is_kept_to(run: Run, size: tuple[int, int], shown: list[str]) -> None:
+    terminal = run(size=size, models={"m1": ENDLESS, "m2": ENDLESS})
+    rows = terminal.until(*shown)
+    assert [row.replace(" word", "") for row in rows] == shown
+    terminal.keys("C-c")
+    terminal.until("exit=130")

@@ -51,7 +51,7 @@ def comparison_page(comparison: Comparison, parts: Sections, *, made_at: datetim
 
 def _head(comparison: Comparison, made_at: datetime) -> Iterator[str]:
     asked = len(comparison.targets)
-    yield f"<header><h1>{asked} {'answer' if asked == 1 else 'answers'} to one prompt</h1>"
+    yield f"<header><h1>One prompt, {asked} {'target' if asked == 1 else 'targets'}</h1>"
     yield _prompt(comparison.prompt)
     facts = [f'<time datetime="{made_at.isoformat(timespec="seconds")}">{safe(_moment(made_at))}</time>']
     if comparison.profile is not None:

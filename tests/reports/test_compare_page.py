@@ -95,7 +95,7 @@ def sort_by(page: Page, heading: str) -> list[str]:
 def test_everything_is_there_and_nothing_sticks_out(show: Show, width: int, dark: bool) -> None:
     page = show(full(), width=width, dark=dark)
 
-    assert page.locator("h1").inner_text() == "8 answers to one prompt"
+    assert page.locator("h1").inner_text() == "One prompt, 8 targets"
     assert page.locator("h2").all_inner_texts() == [
         "Speed and cost",
         "Answers",

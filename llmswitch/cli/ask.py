@@ -226,12 +226,13 @@ def _answer(shell: Shell, call: Call, services: Services, asked: _Asked, output:
 
 
 def _write(shell: Shell, output: OutputFile, text: str) -> None:
-    """Into the file; an answer that is paid for and does not fit there goes to stdout before the error."""
+    """Into the file; an answer that is paid for and does not fit there goes to stdout, its error to stderr."""
     try:
         output.write(text)
-    except StorageError:
+    except StorageError as error:
         _print(shell, text)
-        raise
+        shell.error(error.message)
+        raise typer.Exit(error.exit_code) from error
 
 
 def _print(shell: Shell, text: str) -> None:

@@ -206,7 +206,8 @@ def _report(shell: Shell, comparison: Comparison, asked: _Asked, page: OutputFil
         whole = False
     _FORMS[asked.form](shell, comparison, parts)
     if failed is not None:
-        raise failed
+        shell.error(failed.message)
+        raise typer.Exit(failed.exit_code)
     return whole
 
 

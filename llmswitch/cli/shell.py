@@ -121,6 +121,10 @@ class Shell:
             for message in held:
                 self.note(message)
 
+    def error(self, message: str) -> None:
+        """A failure said beside what was printed: raising it would print its document after another one."""
+        complain(self.stderr, f"llmswitch: error: {one_line(message, 2000)}\n")
+
     def detail(self, message: str) -> None:
         """One line on stderr under --verbose."""
         if self.verbose:

@@ -486,3 +486,19 @@ def test_dry_run_says_how_often_and_who_judges(command: Command, vendors: Vendor
     arguments = ("hi", "-t", "openai", "-t", "team", "--repeats", "3", "--judge", "gemini", "--dry-run")
     document = compare(command, vendors, *arguments).document
     assert (document["repeats"], document["judge"]) == (3, "gemini")
+
+
+def test_a_page_whose_folder_went_away_costs_no_answer_and_no_second_document(
+    command: Command, vendors: Vendors, cwd: Path
+) -> None:
+    (cwd / "sub").mkdir()
+
+    def removes(seen: Seen) -> Behaviour:
+        (cwd / "sub").rmdir()
+        return Behaviour()
+
+    vendors.behaviours = {"gpt-4o": removes}
+    done = compare(command, vendors, "hi", "-t", "openai", "--html", "sub/p.html", "--json")
+    assert done.code == 2
+    assert done.document["results"][0]["text"] == "Paris is the capital."
+    assert "sub/p.html" in done.err

@@ -149,8 +149,8 @@ def _run(shell: Shell, settings: Settings, services: Services, question: Questio
         return
     if len(calls) == 1 and asked.repeats == 1:
         shell.note(f"{calls[0].target.text} is the only target: name others with -t to compare it with.")
-    if asked.html == "":
-        raise ConfigError("--html names no file.")
+    if asked.html in ("", "-"):
+        raise ConfigError("--html names no file: stdout is for the answers, so give the page a name.")
     page = OutputFile(Path(asked.html)) if asked.html is not None else None
     try:
         from llmswitch.cli.columns import run_compare

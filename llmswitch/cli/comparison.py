@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from llmswitch.cli.answers import print_answers
 from llmswitch.cli.shell import Shell
-from llmswitch.reports.compare import comparison_table, footnotes, narrowed, statements
+from llmswitch.reports.compare import comparison_table, failures, footnotes, narrowed, statements
 from llmswitch.reports.diff import Piece, marked
 from llmswitch.reports.sections import Sections, field_table, verdict
 from llmswitch.runs.compare import Comparison
@@ -23,8 +23,7 @@ def print_comparison(shell: Shell, comparison: Comparison, parts: Sections) -> N
         print_answers(shell, comparison)
     table = comparison_table(comparison)
     shell.table(table, narrow=narrowed(table))
-    for line in (*footnotes(comparison), *statements(comparison)):
-        shell.line(one_line(line, 2000))
+    _say(shell, (*footnotes(comparison), *failures(comparison), *statements(comparison)))
     if parts.fields is not None:
         shell.line()
         shell.table(field_table(comparison, parts.fields))
@@ -33,9 +32,22 @@ def print_comparison(shell: Shell, comparison: Comparison, parts: Sections) -> N
         _print_diff(shell, pieces)
     if comparison.judgement is not None:
         shell.line()
-        for line in verdict(comparison.judgement):
-            shell.line(one_line(line, 2000))
+        _say(shell, verdict(comparison.judgement))
     shell.stdout.flush()
+
+
+def _say(shell: Shell, lines: Sequence[str]) -> None:
+    """Sentences, on a terminal wrapped between words."""
+    if not shell.decorated(shell.stdout):
+        for line in lines:
+            shell.line(one_line(line, 2000))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=shell.stdout)
+    for line in lines:
+        console.print(Text(one_line(line, 2000)))
 
 
 def _print_diff(shell: Shell, pieces: Sequence[Piece]) -> None:

@@ -11,7 +11,7 @@ from llmswitch.reports.compare import best_target, used
 from llmswitch.reports.measures import MEASURES, Difference, Standing, differences, paid, standings
 from llmswitch.reports.sections import Sections
 from llmswitch.runs.compare import Comparison
-from llmswitch.runs.judge import Judgement
+from llmswitch.runs.judge import Judgement, letters
 from llmswitch.runs.sampling import Sample
 
 __all__ = ["CSV_COLUMNS", "comparison_document", "csv_rows"]
@@ -114,7 +114,7 @@ def _judgement(judgement: Judgement) -> dict[str, Any]:
         "request_model": judgement.request_model,
         "winner": judgement.winner,
         "ranking": list(judgement.ranking),
-        "verdicts": [verdict._asdict() for verdict in judgement.verdicts],
+        "verdicts": [{**said._asdict(), "letters": letters(said.order)} for said in judgement.verdicts],
         "cost": cost_document(judgement.cost),
         **(judgement.error.as_dict() if judgement.error is not None else {}),
     }

@@ -14,10 +14,10 @@ Span = tuple[int, int]
 
 #: Chinese and Japanese are written without spaces: each of their characters is a word of its own
 _EAST_ASIAN = r"\u3001-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff01-\uff9f\U00020000-\U0003ffff"
-_WORD = re.compile(rf"[{_EAST_ASIAN}]|[^\s{_EAST_ASIAN}]+")
+_WORD = re.compile(rf"[{_EAST_ASIAN}]|[^\W{_EAST_ASIAN}]+|[^\w\s]")
 _LINE = re.compile(r"\S.*")
 #: a character that no word goes on after, nor begins before
-_BREAK = re.compile(rf"[\s{_EAST_ASIAN}]")
+_BREAK = re.compile(rf"[\W{_EAST_ASIAN}]")
 
 #: words or lines of a text
 _MOST_UNITS = 20_000
@@ -35,8 +35,9 @@ class Piece(NamedTuple):
 def word_diff(before: str, after: str) -> tuple[Piece, ...]:
     """From `before` to `after`: 'same' and 'removed' joined are `before`, 'same' and 'added' are `after`.
 
+    A mark of punctuation is a word of its own, so that of JSON and code, too, only what changed is shown as changed.
     How they begin and end alike is never too long. What is between is compared by lines where it holds too many
-    words, some 15,000 of prose, and is one change where that is too much as well. Two texts of 1 MB take about
+    words, some 12,000 of prose, and is one change where that is too much as well. Two texts of 1 MB take about
     2 s at most, whatever is in them.
     """
     head = _alike(before, after)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["plain", "print_table"]
 
+#: cells that a column of texts keeps, however wide the numbers beside it are
+_NARROWEST = 10
+
 
 def print_table(table: Table, stream: TextIO, *, decorated: bool, narrow: Table | None = None) -> None:
     """Write `table`. `decorated` draws it with rich; plain columns are aligned, whole and made for `awk` and eyes.
@@ -67,6 +70,7 @@ def _rich(table: Table, stream: TextIO, narrow: Table | None) -> None:
 
 
 def _rich_table(table: Table, *, whole: bool, lean: bool = False) -> RichTable:
+    """`whole` gives every number the room it takes, and every text enough to be told by."""
     from rich.box import HEAVY_HEAD, SIMPLE_HEAD
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -79,16 +83,20 @@ def _rich_table(table: Table, *, whole: bool, lean: bool = False) -> RichTable:
         pad_edge=not lean,
         padding=(0, 1, 0, 0) if lean else (0, 1),
     )
+    rows = [[_drawn(cell) for cell in row] for row in table.rows]
     for index, column in enumerate(table.columns):
+        title, footer = Text(column.title), Text(table.footer[index] if table.footer else "")
+        widest = max(line.cell_len for text in (title, footer, *(row[index] for row in rows)) for line in text.split())
         drawn.add_column(
-            Text(column.title),
+            title,
             justify="right" if column.number else "left",
-            footer=Text(table.footer[index] if table.footer else ""),
+            footer=footer,
             overflow="fold",
             no_wrap=whole and column.number,
+            min_width=(widest if column.number else min(widest, _NARROWEST)) if whole else None,
         )
-    for row in table.rows:
-        drawn.add_row(*(_drawn(cell) for cell in row))
+    for row in rows:
+        drawn.add_row(*row)
     return drawn
 
 
@@ -99,4 +107,6 @@ def _drawn(cell: str | Cell) -> Text:
     if isinstance(cell, str):
         return Text(one_line(cell, 2000))
     text = Text(one_line(cell.text, 2000) + (" *" if cell.best else ""), style="bold green" if cell.best else "")
-    return text.append(f"\n{one_line(cell.note, 2000)}", style="dim") if cell.note else text
+    for line in cell.note.split("\n") if cell.note else ():
+        text.append(f"\n{one_line(line, 2000)}", style="dim")
+    return text

@@ -44,17 +44,35 @@ def run(command: Command, vendors: Vendors, tmp_path: Path) -> Iterator[Run]:
         pytest.skip("tmux is not installed")
     running: list[Tmux] = []
 
-    def start(*arguments: str, size: tuple[int, int], models: Mapping[str, Behaviour]) -> Tmux:
+    def start(*arguments: str, size: tuple[int, int], models: Mapping[str, Behaviour], **more: str) -> Tmux:
         vendors.behaviours = dict(models)
         targets = [f"{'team' if place % 2 else 'openai'}:{name}" for place, name in enumerate(models)]
         named = [part for target in targets for part in ("-t", target)]
-        env = {**vendors.environ, "TERM": "xterm-256color"}
+        env = {**vendors.environ, "TERM": "xterm-256color", **more}
         running.append(Tmux(tmp_path, command.environment(env), ["compare", "hi", *named, *arguments], size=size))
         return running[-1]
 
     yield start
     for terminal in running:
         terminal.__exit__(None, None, None)
+
+
+def test_without_pythons_buffer_the_terminals_size_is_known_all_the_same(run: Run) -> None:
+    models = {"m1": Behaviour("One."), "m2": Behaviour("Two.")}
+    terminal = run(size=(200, 50), models=models, PYTHONUNBUFFERED="1")
+    rows = terminal.until("exit=0", "One.")
+    assert bars(next(row for row in rows if "One." in row)) == [99]
+
+
+def test_at_80_cells_medians_and_their_reach_leave_room_for_the_targets(run: Run) -> None:
+    models = {"m1": Behaviour("One.", first_s=0.02), "m2": Behaviour("Two.", first_s=0.02)}
+    terminal = run("--repeats", "2", size=(80, 50), models=models)
+    rows = terminal.until("exit=0", "One.", "tokens/s")
+    table = rows[next(place for place, row in enumerate(rows) if "tokens/s" in row) :]
+    assert any(row.startswith((" openai:m1", "openai:m1")) for row in table)
+    assert any(row.startswith((" team:m2", "team:m2")) for row in table)
+    assert "finish" in table[0]
+    assert "\n".join(table).count("10 in") == 2
 
 
 def bars(row: str) -> list[int]:

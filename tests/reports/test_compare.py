@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from unittest.mock import patch
 
 import pytest
+from rich.console import Console
 
 from llmswitch.errors import CallTimeoutError, ServerError
-from llmswitch.reports.compare import best_target, comparison_table, footnotes, narrowed, statements
+from llmswitch.reports.compare import best_target, comparison_table, failures, footnotes, narrowed, statements
 from llmswitch.reports.compare_document import comparison_document
 from llmswitch.reports.measures import MEASURES, differences, standings
 from llmswitch.reports.rows import Cell
 from llmswitch.reports.sections import Sections
-from llmswitch.reports.table import plain
+from llmswitch.reports.table import plain, print_table
 from llmswitch.runs.compare import Comparison
 from llmswitch.runs.sampling import Sample
 from llmswitch.types import Usage
@@ -132,10 +135,7 @@ def test_two_are_different_only_where_every_round_says_so() -> None:
 def test_too_few_rounds_say_how_many_it_takes() -> None:
     found = comparison([*rounds("a", [1, 1, 1]), *rounds("b", [2, 2, 2]), *rounds("c", [3, 3, 3])], repeats=3)
     assert best_target(found, LATENCY) is None
-    assert statements(found) == (
-        "a and b: 3 rounds that both answered are too few to tell them apart; 7 can.",
-        "a and c: 3 rounds that both answered are too few to tell them apart; 7 can.",
-    )
+    assert statements(found) == ("3 rounds that all of them answered are too few to tell a, b, c apart; 7 can.",)
 
 
 def test_drift_that_hits_both_alike_hides_no_difference() -> None:
@@ -174,7 +174,7 @@ def test_no_round_that_both_answered_is_said() -> None:
     b = [failed("b", ServerError("no")), answered("b", "x", repeat=1)]
     found = comparison([*a, *b], repeats=2)
     assert best_target(found, LATENCY) is None
-    assert statements(found)[0].startswith("a and b: 0 rounds that both answered")
+    assert statements(found) == ("0 rounds that all of them answered are too few to tell a, b apart; 6 can.",)
 
 
 def test_a_free_target_is_the_cheapest_where_every_round_says_so() -> None:
@@ -228,3 +228,29 @@ def test_the_document_of_repeats_holds_every_sample_and_its_statistics() -> None
     assert b["errors"] == {"timeout": 1}
     assert b["duration_s"] == {"answers": 5, "median": 2.0, "low": None, "high": None, "min": 2.0, "max": 2.0}
     assert document["statistics"][0]["duration_s"]["low"] == 1.0
+
+
+@pytest.mark.parametrize("targets", [2, 4])
+@pytest.mark.parametrize("repeats", [1, 6])
+def test_on_80_cells_every_row_has_its_target_and_every_figure_is_whole(targets: int, repeats: int) -> None:
+    names = [f"openai:model-{n}" for n in range(targets)]
+    found = comparison(
+        [s for n, name in enumerate(names) for s in rounds(name, [n + 1.25 + 0.1 * r for r in range(repeats)])],
+        repeats=repeats,
+    )
+    table = comparison_table(found)
+    out = io.StringIO()
+    console = Console(width=80)
+    with patch.dict("os.environ", {"COLUMNS": "80"}):
+        print_table(table, out, decorated=True, narrow=narrowed(table))
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= console.width
+    joined = "".join(line[:20].strip() for line in lines)
+    for n, name in enumerate(names):
+        assert name in joined
+        assert any(f"{n + 1.25 + 0.1 * (repeats - 1) / 2:.2f} s" in line for line in lines)
+
+
+def test_a_failed_target_says_why_below_the_table() -> None:
+    found = comparison([answered("a", "x"), failed("b", ServerError("no luck"))])
+    assert failures(found) == ("b: server: no luck",)

@@ -72,7 +72,9 @@ def compare(
     prompt: Prompt = None,
     target: Annotated[
         list[str] | None,
-        typer.Option("--target", "-t", help="provider[:model][?temperature=0&…]; repeatable. [every configured one]"),
+        typer.Option(
+            "--target", "-t", help="provider[:model][?temperature=0&…]; repeatable; without it, every configured one."
+        ),
     ] = None,
     profile: Profile = None,
     system: System = None,
@@ -84,7 +86,9 @@ def compare(
     repeats: Annotated[
         str, typer.Option("--repeats", metavar="N", help="Ask each target N times, one call at a time, uncached.")
     ] = "1",
-    seed: Annotated[str | None, typer.Option("--seed", metavar="N", help="Of the order of asking. [random]")] = None,
+    seed: Annotated[
+        str | None, typer.Option("--seed", metavar="N", help="Repeat the random order of --repeats.")
+    ] = None,
     diff: Annotated[bool, typer.Option("--diff", help="Show how each answer differs from the first, by word.")] = False,
     judge: Annotated[
         str | None,

@@ -203,7 +203,7 @@ def footnotes(comparison: Comparison, *, mark: str = "*") -> tuple[str, ...]:
 def failures(comparison: Comparison) -> tuple[str, ...]:
     """Why a target of the table has no figures, as sentences."""
     errors = ((sample.target, sample.error) for sample in comparison.results)
-    return tuple(f"{target}: {error.kind}: {error.message}" for target, error in errors if error is not None)
+    return tuple(f"{target}: {error.message}" for target, error in errors if error is not None)
 
 
 def statements(comparison: Comparison) -> tuple[str, ...]:

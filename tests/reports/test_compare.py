@@ -253,4 +253,4 @@ def test_on_80_cells_every_row_has_its_target_and_every_figure_is_whole(targets:
 
 def test_a_failed_target_says_why_below_the_table() -> None:
     found = comparison([answered("a", "x"), failed("b", ServerError("no luck"))])
-    assert failures(found) == ("b: server: no luck",)
+    assert failures(found) == ("b: no luck",)

@@ -132,9 +132,12 @@ def _open_streams() -> None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for as long as the process lives
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-    sys.stdout, sys.stderr = _whole(sys.stdout), _whole(sys.stderr)
-    # where shutil and rich ask for the terminal's size
-    sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc, assignment]  # typeshed has them final
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        whole = _whole(stream)
+        if whole is not stream:
+            setattr(sys, name, whole)
+            setattr(sys, f"__{name}__", whole)  # where shutil and rich ask for the terminal's size
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")

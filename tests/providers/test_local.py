@@ -277,7 +277,10 @@ def run_script(home: Path, body: str, model: str = DEFAULT_MODEL) -> tuple[subpr
             "def press():\n"
             "    while not time.sleep(0.05): os.kill(os.getpid(), signal.SIGINT)\n"
             "seen = threading.Event()\n"
-            "threading.Thread(target=lambda: asyncio.run(stream(seen.set)), daemon=True).start(); seen.wait()\n"
+            "def ask():\n"
+            "    try: asyncio.run(stream(seen.set))\n"
+            "    except LLMSwitchError: pass\n"
+            "threading.Thread(target=ask, daemon=True).start(); seen.wait()\n"
             "atexit.register(threading.Thread(target=press, daemon=True).start)",
             0,
             "",

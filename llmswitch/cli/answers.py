@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.segment import Segment
 
-__all__ = ["Headings", "fits_columns", "print_answers", "said"]
+__all__ = ["GAP", "Headings", "column_width", "fits_columns", "print_answers", "said"]
 
 #: characters; a longer answer is printed as it is, since drawing it would take longer than asking did
 _LARGEST = 100_000
 #: cells of a column that can still be read, and between two of them
-_NARROWEST, _GAP = 36, 3
+_NARROWEST, GAP = 36, 3
 _PARTIAL = "what had come, not the whole answer:"
 _FINISHES = {
     "stop": None,
@@ -36,7 +36,12 @@ _FINISHES = {
 
 def fits_columns(targets: int, width: int) -> bool:
     """Whether that many columns can be read side by side on `width` cells."""
-    return (width - _GAP * (targets - 1)) // max(1, targets) >= _NARROWEST
+    return column_width(targets, width) >= _NARROWEST
+
+
+def column_width(targets: int, width: int) -> int:
+    """Cells of each of that many columns side by side on `width` cells."""
+    return (width - GAP * (targets - 1)) // max(1, targets)
 
 
 def said(error: LLMSwitchError) -> str:
@@ -167,7 +172,7 @@ def _draw_columns(console: Console, columns: Sequence[Sequence[RenderableType]])
     from rich.console import Group
     from rich.segment import Segment, Segments
 
-    each = (console.width - _GAP * (len(columns) - 1)) // len(columns)
+    each = column_width(len(columns), console.width)
     options = console.options.update(width=each, height=None)
     drawn = [console.render_lines(Group(*parts), options, pad=False) for parts in columns]
     empty: list[Segment] = []
@@ -191,6 +196,6 @@ def _joined(row: Sequence[Sequence[Segment]], each: int) -> list[Segment]:
     for number, (before, part) in enumerate(zip(texts, row[1:], strict=False), 1):
         joined.append(Segment(" " * (each - cell_len(before))))
         if cells(before) <= each:
-            joined.append(Control.move_to_column(number * (each + _GAP) - _GAP).segment)
+            joined.append(Control.move_to_column(number * (each + GAP) - GAP).segment)
         joined += [Segment(mark), Segment(" │ ", Style(dim=True)), Segment(mark), *part]
     return joined

@@ -23,7 +23,7 @@ def print_comparison(shell: Shell, comparison: Comparison, parts: Sections) -> N
         print_answers(shell, comparison)
     table = comparison_table(comparison)
     shell.table(table, narrow=narrowed(table))
-    _say(shell, (*footnotes(comparison), *failures(comparison), *statements(comparison)))
+    _say(shell, (*footnotes(comparison, table), *failures(comparison), *statements(comparison)))
     if parts.fields is not None:
         shell.line()
         shell.table(field_table(comparison, parts.fields))

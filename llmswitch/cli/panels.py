@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmswitch.cli.answers import said
+from llmswitch.cli.answers import GAP, column_width, said
 from llmswitch.cli.cells import barrier, cells, clip
 from llmswitch.cli.tail import Tail
 from llmswitch.reports.rows import seconds
@@ -13,7 +13,6 @@ from llmswitch.text import Sanitizer, one_line, sanitize
 
 __all__ = ["Panel", "side_by_side", "stacked"]
 
-_GAP = 3
 #: cells of a target's name, up to half of all, that what is told of it never takes
 _NAME = 20
 #: bytes that are taken for a token, as `text.estimate_tokens` does
@@ -122,7 +121,7 @@ def _first_token(value: float | None) -> str:
 def side_by_side(panels: Sequence[Panel], size: tuple[int, int], now: float, *, connected: bool) -> list[str]:
     """One column a panel: who and how it goes, figures, a line, the text."""
     width, height = size
-    each = (width - _GAP * (len(panels) - 1)) // len(panels)
+    each = column_width(len(panels), width)
     columns = []
     for panel in panels:
         status, colour = panel.status(now, connected=connected)
@@ -144,7 +143,7 @@ def _joined(parts: Sequence[str], each: int) -> str:
     mark = barrier(parts)
     row = parts[0]
     for number, part in enumerate(parts[1:], 1):
-        row += f"\x1b[{number * (each + _GAP) - 1}G\x1b[K{mark}{_DIM}│{_RESET}{mark} {part}"
+        row += f"\x1b[{number * (each + GAP) - 1}G\x1b[K{mark}{_DIM}│{_RESET}{mark} {part}"
     return row
 
 

@@ -12,6 +12,7 @@ from llmswitch.reports.measures import (
     Measure,
     Standing,
     differences,
+    first_call,
     is_whole,
     leader,
     standings,
@@ -19,9 +20,8 @@ from llmswitch.reports.measures import (
 from llmswitch.reports.rows import UNKNOWN, Cell, Column, Table, count
 from llmswitch.runs.compare import Comparison
 from llmswitch.runs.sampling import Sample
-from llmswitch.types import Response, Usage
 
-__all__ = ["best_target", "comparison_table", "failures", "finish", "footnotes", "narrowed", "statements", "used"]
+__all__ = ["best_target", "comparison_table", "failures", "finish", "footnotes", "narrowed", "statements"]
 
 
 def comparison_table(comparison: Comparison) -> Table:
@@ -79,8 +79,9 @@ def _text(cell: str | Cell) -> str:
 
 def _column(comparison: Comparison, measure: Measure) -> list[Cell]:
     ranked = standings(comparison, measure)
-    notes = {d.worse: _ratio(d) for d in differences(ranked) if d.shown or comparison.repeats == 1}
-    best = _best(comparison, ranked)
+    told = differences(ranked)
+    notes = {difference.worse: _ratio(difference) for difference in told if difference.shown or comparison.repeats == 1}
+    best = _best(comparison, ranked, told)
     cells = []
     for standing in ranked:
         value = standing.middle
@@ -104,16 +105,13 @@ def _unranked(comparison: Comparison, standing: Standing) -> Cell:
     return Cell(standing.measure.shown(value, exact=standing.measure.exact(response)))
 
 
-def _best(comparison: Comparison, ranked: tuple[Standing, ...]) -> Standing | None:
+def _best(comparison: Comparison, ranked: tuple[Standing, ...], told: tuple[Difference, ...]) -> Standing | None:
     """The one to be marked: the leader of at least two, and after several askings only one that is told from all."""
     best = leader(ranked)
     known = [standing for standing in ranked if standing.values]
     if best is None or len(known) < 2:
         return None
-    if comparison.repeats == 1:
-        return best
-    told = differences(ranked)
-    return best if len(told) == len(known) - 1 and all(difference.shown for difference in told) else None
+    return best if comparison.repeats == 1 or all(difference.shown for difference in told) else None
 
 
 def best_target(comparison: Comparison, measure: Measure) -> str | None:
@@ -127,7 +125,7 @@ def best_target(comparison: Comparison, measure: Measure) -> str | None:
     if len(known) == 1:
         whole = {s.target for s in comparison.samples if s.response is not None and is_whole(s.response)}
         return known[0].target if len(whole) == 1 else None
-    best = _best(comparison, ranked)
+    best = _best(comparison, ranked, differences(ranked))
     return best.target if best else None
 
 
@@ -158,13 +156,8 @@ def _model(sample: Sample) -> str:
     return (response.response_model if response else None) or sample.request_model
 
 
-def used(response: Response) -> Usage:
-    """The tokens of the answer: of one from the cache, its first call's."""
-    return response.original.usage if response.cached and response.original else response.usage
-
-
 def _tokens(comparison: Comparison, target: str, name: str) -> Cell:
-    usages = [used(sample.response) for sample in comparison.of(target) if sample.response is not None]
+    usages = [first_call(sample.response).usage for sample in comparison.of(target) if sample.response is not None]
     counts = [found for usage in usages if (found := getattr(usage, name)) is not None]
     if not counts:
         return Cell(UNKNOWN)
@@ -189,13 +182,13 @@ def _end(sample: Sample) -> str:
     return ", ".join([sample.response.finish_reason, *marks])
 
 
-def footnotes(comparison: Comparison, *, mark: str = "*") -> tuple[str, ...]:
-    """What a reader of the table must know, as sentences; `mark` is how the best is marked."""
+def footnotes(comparison: Comparison, table: Table, *, mark: str = "*") -> tuple[str, ...]:
+    """What a reader of its `table` must know, as sentences; `mark` is how the best is marked."""
     responses = [sample.response for sample in comparison.results if sample.response is not None]
     notes = []
     if any(response.cached for response in responses):
         notes.append("cached: free now; tokens and cost are the first call's, and its times are not ranked.")
-    if any(cell.best for row in comparison_table(comparison).rows for cell in row if isinstance(cell, Cell)):
+    if any(cell.best for row in table.rows for cell in row if isinstance(cell, Cell)):
         notes.append(f"{mark}: the best of its column.")
     return tuple(notes)
 

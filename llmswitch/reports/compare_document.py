@@ -7,16 +7,14 @@ from collections import Counter
 from typing import Any
 
 from llmswitch.reports.answer import cost_document, response_document
-from llmswitch.reports.compare import best_target, used
-from llmswitch.reports.measures import MEASURES, Difference, Standing, differences, paid, standings
+from llmswitch.reports.compare import best_target
+from llmswitch.reports.measures import COST, LATENCY, MEASURES, Difference, Standing, differences, first_call, standings
 from llmswitch.reports.sections import Sections
 from llmswitch.runs.compare import Comparison
 from llmswitch.runs.judge import Judgement, letters
 from llmswitch.runs.sampling import Sample
 
 __all__ = ["CSV_COLUMNS", "comparison_document", "csv_rows"]
-
-_DURATION, _COST = MEASURES[1], MEASURES[3]
 
 
 def comparison_document(comparison: Comparison, parts: Sections) -> dict[str, Any]:
@@ -29,8 +27,8 @@ def comparison_document(comparison: Comparison, parts: Sections) -> dict[str, An
         "schema": "llmswitch/comparison/1",
         "prompt": comparison.prompt,
         "results": [_sample(sample, comparison.profile) for sample in comparison.results],
-        "fastest": best_target(comparison, _DURATION),
-        "cheapest": best_target(comparison, _COST),
+        "fastest": best_target(comparison, LATENCY),
+        "cheapest": best_target(comparison, COST),
         "profile": comparison.profile,
         "interrupted": comparison.interrupted,
     }
@@ -152,7 +150,7 @@ def _csv_row(sample: Sample) -> tuple[Any, ...]:
     if response is None:
         told = (error.kind, error.message, error.partial_text) if error is not None else (None, None, None)
         return (*who, *(None for _ in CSV_COLUMNS[4:14]), *told)
-    cost, usage = paid(response), used(response)
+    cost, usage = first_call(response).cost, first_call(response).usage
     return (
         *who,
         response.response_model,

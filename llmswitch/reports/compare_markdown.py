@@ -14,8 +14,9 @@ __all__ = ["comparison_markdown"]
 
 def comparison_markdown(comparison: Comparison, parts: Sections) -> str:
     """Prompt, table, answers, and the sections asked for; every text of a model in a code fence."""
-    blocks = ["# Comparison\n", fenced(comparison.prompt), markdown_table(comparison_table(comparison))]
-    blocks += [f"{escaped(line)}\n" for line in (*footnotes(comparison, mark="bold"), *statements(comparison))]
+    table = comparison_table(comparison)
+    blocks = ["# Comparison\n", fenced(comparison.prompt), markdown_table(table)]
+    blocks += [f"{escaped(line)}\n" for line in (*footnotes(comparison, table, mark="bold"), *statements(comparison))]
     blocks += [_answer(comparison, sample) for sample in comparison.results]
     if parts.fields is not None:
         blocks.append(f"## Fields\n\n{markdown_table(field_table(comparison, parts.fields))}")

@@ -76,8 +76,9 @@ def _prompt(prompt: str) -> str:
 
 def _figures(comparison: Comparison) -> Iterator[str]:
     yield "<section><h2>Speed and cost</h2>"
-    yield table_html(comparison_table(comparison)._replace(title="Speed and cost of each target"))
-    yield from (f'<p class="note">{safe(note)}</p>' for note in footnotes(comparison, mark=BEST))
+    table = comparison_table(comparison)._replace(title="Speed and cost of each target")
+    yield table_html(table)
+    yield from (f'<p class="note">{safe(note)}</p>' for note in footnotes(comparison, table, mark=BEST))
     told = statements(comparison)
     if told:
         yield f'<ul dir="auto">{"".join(f"<li>{safe(one_line(line, 2000))}</li>" for line in told)}</ul>'

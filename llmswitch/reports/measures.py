@@ -15,18 +15,19 @@ from typing import Any, NamedTuple, cast
 from llmswitch.reports.rows import UNKNOWN, money, seconds
 from llmswitch.runs.compare import Comparison
 from llmswitch.stats import median_interval, ratios, repeats_needed
-from llmswitch.types import Cost, Response
+from llmswitch.types import Response
 
 __all__ = [
+    "COST",
+    "LATENCY",
     "MEASURES",
     "Difference",
     "Measure",
     "Standing",
     "differences",
+    "first_call",
     "is_whole",
     "leader",
-    "paid",
-    "rates",
     "standings",
 ]
 
@@ -58,31 +59,33 @@ class Measure(NamedTuple):
         return text if exact or value is None else f"~{text}"
 
 
-def paid(response: Response) -> Cost | None:
-    """What the answer cost when it was given: of one from the cache, its first call's cost."""
-    return response.original.cost if response.cached and response.original else response.cost
+def first_call(response: Response) -> Response:
+    """The call in which the answer was given: of one from the cache, the one whose tokens and cost it had."""
+    return response.original if response.cached and response.original else response
 
 
 def _dollars(response: Response) -> Decimal | None:
-    cost = paid(response)
+    cost = first_call(response).cost
     return cost.amount if cost else None
 
 
 def _is_exact(response: Response) -> bool:
-    cost = paid(response)
+    cost = first_call(response).cost
     return cost is None or cost.exact
 
 
-def rates(value: float | None) -> str:
+def _rates(value: float | None) -> str:
     """`87.2`, `1,204`; unknown is a dash."""
     return UNKNOWN if value is None else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
+LATENCY = Measure("duration_s", "latency", lambda r: r.duration_s, seconds, "slower")
+COST = Measure("cost", "cost", _dollars, money, "the cost", "of", exact=_is_exact, timed=False)
 MEASURES = (
     Measure("time_to_first_token_s", "TTFT", lambda r: r.timing.time_to_first_token_s, seconds, "slower"),
-    Measure("duration_s", "latency", lambda r: r.duration_s, seconds, "slower"),
-    Measure("output_tokens_per_s", "tokens/s", lambda r: r.output_tokens_per_s, rates, "slower", more_is_better=True),
-    Measure("cost", "cost", _dollars, money, "the cost", "of", exact=_is_exact, timed=False),
+    LATENCY,
+    Measure("output_tokens_per_s", "tokens/s", lambda r: r.output_tokens_per_s, _rates, "slower", more_is_better=True),
+    COST,
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from llmswitch.errors import CallInterruptedError, ConfigError
@@ -17,7 +18,7 @@ from llmswitch.runs.judge import Asked, Judgement, judge
 from llmswitch.runs.rehearsal import rehearse
 from llmswitch.runs.sampling import Progress, Sample, plan, take
 from llmswitch.targets import parse_target
-from llmswitch.types import Parameters, Target
+from llmswitch.types import Target
 
 __all__ = ["Comparison", "Job", "compare", "settle_calls"]
 
@@ -99,12 +100,8 @@ def _configured(settings: Settings) -> list[Target]:
 
 def _settle(settings: Settings, target: Target, question: Question) -> Call:
     """A target's own parameters go before the flags', which are for all: two targets may differ in nothing else."""
-    own = target.parameters.as_dict()
-    common = {name: value for name, value in question.parameters.as_dict().items() if name not in own}
-    if "stop" in common:
-        common["stop"] = tuple(common["stop"])
-    call = settle(settings, target, question._replace(parameters=Parameters(**common)))
-    return call._replace(command="compare")
+    common = replace(question.parameters, **dict.fromkeys(target.parameters.as_dict()))
+    return settle(settings, target, question._replace(parameters=common))._replace(command="compare")
 
 
 def _check_different(calls: Sequence[Call]) -> None:

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import replace
 
 from llmswitch.errors import LLMSwitchError
-from llmswitch.providers.base import Endpoint, Vendor
 from llmswitch.runs.call import Call
 from llmswitch.types import Message, Request, Secret
 
@@ -24,15 +23,15 @@ _PATIENCE_S = 5.0
 
 async def rehearse(calls: Iterable[Call]) -> None:
     """Let each vendor's SDK answer once. Where that does not work the calls are only slower to begin."""
-    vendors = {call.vendor.rehearsal: call for call in calls if call.vendor.rehearsal}
-    for events, call in vendors.items():
+    distinct = {call.vendor.rehearsal: call for call in calls if call.vendor.rehearsal}
+    for call in distinct.values():
         with suppress(OSError, TimeoutError):  # such as a machine that lets nobody listen
             async with asyncio.timeout(_PATIENCE_S):
-                await _rehearse(call.vendor, call.endpoint, events)
+                await _rehearse(call)
 
 
-async def _rehearse(vendor: Vendor, endpoint: Endpoint, events: str) -> None:
-    body = events.encode()
+async def _rehearse(call: Call) -> None:
+    body = call.vendor.rehearsal.encode()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -45,7 +44,7 @@ async def _rehearse(vendor: Vendor, endpoint: Endpoint, events: str) -> None:
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         here = replace(
-            endpoint,
+            call.endpoint,
             base_url=f"http://127.0.0.1:{port}",
             api_key=Secret("rehearsal"),
             token=None,
@@ -53,7 +52,7 @@ async def _rehearse(vendor: Vendor, endpoint: Endpoint, events: str) -> None:
             location=None,
             headers=(),
         )
-        adapter = await asyncio.to_thread(vendor.connect, here)
+        adapter = await asyncio.to_thread(call.vendor.connect, here)
         try:
             with suppress(LLMSwitchError):  # what it makes of the answer is of no concern
                 async for _ in adapter.stream(Request("rehearsal", (Message("user", "-"),))):

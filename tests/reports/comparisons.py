@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -40,13 +41,10 @@ def answered(
         cost=None if cost is None else Cost(Decimal(cost), "test"),
     )
     if cached:
-        response = Response(
-            provider="openai",
-            request_model=model,
-            response_model=model,
-            text=text,
-            finish_reason=finish_reason,
+        response = replace(
+            response,
             usage=Usage(0, 0, 0, 0, 0),
+            timing=Timing(),
             duration_s=0.002,
             cost=Cost(Decimal(0), "cache"),
             cached=True,

@@ -58,7 +58,7 @@ def test_one_alone_is_best_of_nothing() -> None:
     assert not any(isinstance(cell, Cell) and cell.best for row in comparison_table(found).rows for cell in row)
     assert best_target(found, LATENCY) == "a"
     assert column(found, "finish")[1].text == "server"
-    assert "the best" not in " ".join(footnotes(found))
+    assert "the best" not in " ".join(footnotes(found, comparison_table(found)))
 
 
 def test_none_that_answered_is_best_of_nothing_either() -> None:
@@ -77,7 +77,7 @@ def test_a_cached_answer_is_shown_with_its_first_costs_and_no_time_that_counts()
     assert column(found, "cost")[0].text == "$0.002000"
     assert column(found, "output")[0].text == "40"
     assert column(found, "finish")[0].text == "stop, cached"
-    assert any("cached" in note for note in footnotes(found))
+    assert any("cached" in note for note in footnotes(found, comparison_table(found)))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@
           ContextLengthError       context_length
         ContentFilterError         content_filter
         RateLimitError             rate_limit
+          QuotaError               rate_limit
         OverloadedError            overloaded
         ServerError                server
         CallTimeoutError           timeout
@@ -49,6 +50,7 @@ __all__ = [
     "OverloadedError",
     "PermissionDeniedError",
     "ProviderError",
+    "QuotaError",
     "RateLimitError",
     "ServerError",
     "StorageError",
@@ -170,6 +172,10 @@ class RateLimitError(ProviderError):
     """Too many requests, or the quota is used up (429)."""
 
     kind = "rate_limit"
+
+
+class QuotaError(RateLimitError):
+    """The quota or the balance is used up (402, some 429s): waiting a little does not help."""
 
 
 class OverloadedError(ProviderError):

@@ -6,7 +6,8 @@ includes reasoning. Times are seconds on a monotonic clock. Unknown is `None`, n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
@@ -23,6 +24,7 @@ __all__ = [
     "Request",
     "Response",
     "Secret",
+    "Spend",
     "Target",
     "Timing",
     "Trace",
@@ -92,11 +94,30 @@ class Attempt(NamedTuple):
     retry_after_s: float | None = None
 
 
+class Spend(NamedTuple):
+    """What one attempt took whose answer nobody got: `why` it was lost is `hedged` or the attempt's outcome."""
+
+    provider: str
+    model: str
+    why: str
+    usage: Usage
+    cost: Cost | None
+
+
 @dataclass(slots=True)
 class Trace:
-    """What happened during one call. Written as it happens, so that it outlives a call that is cancelled."""
+    """What happens during one call. Written as it happens, so that it outlives a call that is cancelled.
+
+    `ends` is when the call's deadline passes, on the monotonic clock; `notify` is told in a line what a call that
+    shows nothing is doing. `lost` are attempts that may be paid for and gave no answer, `reserved` the numbers of the
+    budget's reservations that the call's row in the ledger settles.
+    """
 
     attempts: list[Attempt] = field(default_factory=list)
+    ends: float = math.inf
+    notify: Callable[[str], None] = lambda told: None
+    lost: list[Spend] = field(default_factory=list)
+    reserved: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +125,10 @@ class Request:
     """One question, independent of the vendor that answers it.
 
     `stream` tells how it is asked, `optional` names the parameters that came from a profile: a model that refuses
-    one of those is asked again without it. `trace` is where the layers write what happens during one call. `stream`
-    and `trace` cannot change the answer: they are not in the cache key.
+    one of those is asked again without it. `restarts` tells that pieces already sent may be taken back: whoever reads
+    the stream knows what a chunk with `restart` means. `alternative` tells that another healthy target stands ready,
+    so that this one is not waited for. `trace` is where the layers write what happens during one call. None of
+    `stream`, `restarts`, `alternative` and `trace` can change the answer: they are not in the cache key.
     """
 
     model: str
@@ -115,6 +138,8 @@ class Request:
     schema: Mapping[str, Any] | None = None
     stream: bool = True
     optional: frozenset[str] = frozenset()
+    restarts: bool = False
+    alternative: bool = False
     trace: Trace = field(default_factory=Trace, compare=False, repr=False)
 
 
@@ -165,7 +190,8 @@ class Chunk:
     """A piece of a stream; every field is optional and later values of a field replace earlier ones.
 
     `text` is visible answer, `reasoning` is thinking that is counted and not shown. Adapters fill everything but
-    `response`; above the attempt layer a stream is pieces of text, then one last chunk that holds `response`.
+    `response` and `restart`; above the attempt layer a stream is pieces of text, then one last chunk that holds
+    `response`. A chunk with `restart`, which only a request that `restarts` gets, makes all pieces before it void.
     """
 
     text: str = ""
@@ -176,6 +202,7 @@ class Chunk:
     response_id: str | None = None
     request_id: str | None = None
     response: Response | None = None
+    restart: bool = False
 
     def over(self, earlier: Chunk) -> Chunk:
         """The latest word on everything but text: this chunk's, where it has one, else that of `earlier`."""

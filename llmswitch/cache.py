@@ -16,11 +16,11 @@ import sqlite3
 import stat
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from llmswitch.answers import decode, encode
 from llmswitch.errors import StorageError
@@ -32,7 +32,17 @@ if TYPE_CHECKING:
     from llmswitch.providers.base import Endpoint
     from llmswitch.safedisk import SafeCache
 
-__all__ = ["STORED", "CacheStats", "ResponseCache", "cache_key", "key_material", "lookup"]
+__all__ = [
+    "STORED",
+    "AnswerCache",
+    "AskLock",
+    "CacheStats",
+    "ResponseCache",
+    "as_cached",
+    "cache_key",
+    "key_material",
+    "lookup",
+]
 
 #: finish reasons of a whole answer; no other is stored
 STORED = frozenset({"stop", "length"})
@@ -40,6 +50,8 @@ STORED = frozenset({"stop", "length"})
 SIZE_LIMIT = 2**30
 #: how long a locked database is waited for, in seconds
 _PATIENCE_S = 2.0
+#: how long, once one was given up, the next ones are not waited for, in seconds: calls would queue up behind them
+_IMPATIENT_S = 5.0
 _LOCKED = "another process has it locked"
 #: SQLite's codes for what is wrong with the disk or with our rights, not with the database
 _NO_ACCESS = frozenset({sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM})
@@ -110,26 +122,62 @@ def _canonical(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+class AskLock(Protocol):
+    """The right to ask one question, held by one among all that share a cache."""
+
+    #: how long it is held without `renew`, in seconds; None for as long as its holder lives
+    lease_s: float | None
+
+    def renew(self) -> None:
+        """Hold it for another `lease_s`."""
+        ...
+
+    def release(self) -> None:
+        """Give it back; harmless where it is not held."""
+        ...
+
+
+class AnswerCache(Protocol):
+    """Where answers are kept, on disk or in Redis. For one thread at a time; every method may wait for I/O."""
+
+    def get(self, key: str) -> Response | None:
+        """The stored answer exactly as it was put, or None. Raises StorageError."""
+        ...
+
+    def put(self, key: str, response: Response) -> None:
+        """Store a whole answer. Raises StorageError; ValueError where it is not whole, or itself came from here."""
+        ...
+
+    def claim(self, key: str) -> AskLock | None:
+        """The right to ask; None where somebody has it, who may yet answer. Raises StorageError."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and sockets; the next call opens them again."""
+        ...
+
+
 class CacheStats(NamedTuple):  # a dataclass would cost every cached answer a millisecond
     """`oldest` and `newest` are when those answers were stored, in epoch seconds; None where there are none.
 
-    `size_bytes` is the database's, which `limit_bytes` bounds; `expired` answers are among the `entries`.
+    `size_bytes` is the database's, which `limit_bytes` bounds (None: nothing of ours does); `expired` answers are
+    among the `entries`.
     """
 
     entries: int
     expired: int
     size_bytes: int
-    limit_bytes: int
+    limit_bytes: int | None
     oldest: float | None
     newest: float | None
 
 
 class ResponseCache:
-    """Answers on disk, for one thread. Nothing is touched before the first call, and reading makes no folder.
+    """Answers on disk, for one thread at a time. Nothing is touched before the first call; reading makes no folder.
 
     An answer is served for `ttl_s` seconds after it was stored, or for what whoever stored it allowed, whichever
     ends first. `wall` gives epoch seconds. Every method raises StorageError where the files cannot be used; a
-    database that another process has locked is waited for 2 s.
+    database that another process has locked is waited for 2 s, and then, for 5 s, not again.
     """
 
     def __init__(
@@ -140,7 +188,10 @@ class ResponseCache:
         self.size_limit = size_limit
         self.wall = wall
         self._database = folder / "cache.db"
+        self._locks = str(folder / "locks")
+        self._reader: _Reader | None = None
         self._writer: SafeCache | None = None
+        self._impatient_until = 0.0
 
     def get(self, key: str) -> Response | None:
         """The stored answer exactly as it was put, or None; a row that is not ours is None, too."""
@@ -183,6 +234,7 @@ class ResponseCache:
                 raise
         try:
             # Only what SQLite made of the name that is ours: whatever else is in the folder stays.
+            self.close()
             for suffix in ("", "-wal", "-shm", "-journal"):
                 Path(f"{self._database}{suffix}").unlink(missing_ok=True)
         except OSError as error:
@@ -191,38 +243,68 @@ class ResponseCache:
 
     def close(self) -> None:
         """Let go of the files; the next call opens them again."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.connection.close()
+        # last: only who may write can fold SQLite's log back into the file
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close()
 
-    def lock(self, key: str) -> KeyLock:
-        """The lock of whoever asks for `key`, among all tasks and processes. Raises OSError where there can be none."""
-        return KeyLock(private_folder(private_folder(self.folder) / "locks") / f"{key}.lock")
+    def claim(self, key: str) -> KeyLock | None:
+        """The right to ask, among all tasks and processes; None where somebody has it."""
+        lock = KeyLock(f"{self._locks}{os.sep}{key}.lock")
+        try:
+            if not os.path.isdir(self._locks):
+                private_folder(private_folder(self.folder) / "locks")
+            return lock if lock.try_acquire() else None
+        except OSError as error:
+            raise StorageError(
+                f"identical questions may be asked twice: no lock in {self.folder} ({error.strerror})."
+            ) from error
 
     def _sweep_locks(self) -> None:
         """Remove the lock files of killed processes; one that is held stays."""
         for path in self.folder.glob("locks/*.lock"):
             with suppress(OSError):
-                lock = KeyLock(path)
+                lock = KeyLock(str(path))
                 if lock.try_acquire():
                     lock.release()
 
     def _read(self, statement: str, parameters: tuple[object, ...]) -> tuple[Any, ...] | None:
-        """The first row, None where there is no database yet; opened anew, as it may be replaced at any time."""
+        """The first row, None where there is no database yet."""
         try:
-            _check_regular(os.stat(self._database))
-            address = f"{self._database.absolute().as_uri()}?mode=ro"
-            with closing(sqlite3.connect(address, uri=True, timeout=_PATIENCE_S)) as connection:
-                row: tuple[Any, ...] | None = connection.execute(statement, parameters).fetchone()
-                return row
+            connection = self._open_reader()
+            cursor = connection.execute(statement, parameters)
+            row: tuple[Any, ...] | None = cursor.fetchone()
+            cursor.close()
+            return row
         except FileNotFoundError:
             return None
         except (
             Exception
         ) as error:  # damaged bytes make sqlite3 itself stumble, as in decoding the message it raises with
+            self.close()
             if _code(error) == sqlite3.SQLITE_ERROR:
                 return None  # no such table: another process is making it right now
             raise self._failure(_reason(error)) from error
+
+    def _open_reader(self) -> sqlite3.Connection:
+        """Kept between calls for as long as it is the same file: anybody may replace it at any time."""
+        status = os.stat(self._database)
+        wanted = (status.st_dev, status.st_ino, self._patience_s())
+        if self._reader is None or self._reader.identity != wanted:
+            if self._reader is not None:
+                self.close()
+            _check_regular(status)
+            address = f"{self._database.absolute().as_uri()}?mode=ro"
+            # the fast path may have opened it in another thread, which is done with it
+            connection = sqlite3.connect(address, uri=True, timeout=wanted[2], check_same_thread=False)
+            self._reader = _Reader(wanted, connection)
+        return self._reader.connection
+
+    def _patience_s(self) -> float:
+        return 0.0 if self.wall() < self._impatient_until else _PATIENCE_S
 
     def _write(self, work: Callable[[SafeCache], Any]) -> Any:
         from diskcache import Timeout
@@ -250,11 +332,20 @@ class ResponseCache:
             # Not opened to look at it: closing it would drop the locks of this process's other connections.
             _check_regular(os.lstat(self._database))
             _close_to_others(self._database)
-        return SafeCache(self.folder, timeout_s=_PATIENCE_S, size_limit=self.size_limit)
+        return SafeCache(self.folder, timeout_s=self._patience_s(), size_limit=self.size_limit)
 
     def _failure(self, reason: str) -> StorageError:
+        if reason is _LOCKED and self.wall() >= self._impatient_until:
+            self._impatient_until = self.wall() + _IMPATIENT_S
         cure = " Empty it with 'llmswitch cache clear'." if "damaged" in reason else ""
         return StorageError(f"the response cache {self.folder} cannot be used: {reason.rstrip('.')}.{cure}")
+
+
+class _Reader(NamedTuple):
+    """`identity` is device, inode, and for how many seconds a lock is waited for."""
+
+    identity: tuple[int, int, float]
+    connection: sqlite3.Connection
 
 
 def _close_to_others(path: Path) -> None:
@@ -293,16 +384,11 @@ def _beyond_repair(error: BaseException | None) -> bool:
     return not isinstance(error, (OSError, Timeout)) and _code(error) not in _NO_ACCESS | _BUSY
 
 
-def lookup(cache: ResponseCache, key: str, clock: Callable[[], float]) -> Response | None:
-    """The stored answer as the contract wants a cached one; None where there is none. Raises StorageError.
+def as_cached(original: Response, duration_s: float) -> Response:
+    """`original` as the contract wants a cached answer, whose finding took `duration_s`.
 
-    Its tokens and cost are 0, there was no attempt, and `duration_s` is the lookup's own by `clock`; the first
-    call's figures are in `original`. Imports neither asyncio nor diskcache nor an SDK.
+    Its tokens and cost are 0, there was no attempt, and the first call's figures are in `original`.
     """
-    started = clock()
-    original = cache.get(key)
-    if original is None:
-        return None
     return replace(
         original,
         usage=Usage(0, 0, 0, 0, 0, 0),
@@ -312,5 +398,15 @@ def lookup(cache: ResponseCache, key: str, clock: Callable[[], float]) -> Respon
         attempts=(),
         cached=True,
         original=original,
-        duration_s=clock() - started,
+        duration_s=duration_s,
     )
+
+
+def lookup(cache: AnswerCache, key: str, clock: Callable[[], float]) -> Response | None:
+    """The stored answer `as_cached`, None where there is none. Raises StorageError.
+
+    On disk, this imports neither asyncio nor diskcache nor an SDK.
+    """
+    started = clock()
+    original = cache.get(key)
+    return None if original is None else as_cached(original, clock() - started)

@@ -17,7 +17,7 @@ from pathlib import Path
 from llmswitch.errors import StorageError
 from llmswitch.paths import private_folder
 
-__all__ = ["MIGRATIONS", "opened", "reading"]
+__all__ = ["MIGRATIONS", "connected", "opened", "reading", "storage_errors"]
 
 #: how long one process waits for another's lock
 _PATIENCE_S = 10.0
@@ -87,6 +87,32 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX turn_attachments_by_content ON turn_attachments (sha256)",
     ),
+    (
+        # NULL for a call; else why the attempt whose spend this row is gave no answer: it is no call of its own
+        "ALTER TABLE calls ADD COLUMN lost TEXT",
+        # what calls in flight may cost at most; a number is never given twice
+        """CREATE TABLE reservations (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            at REAL NOT NULL,
+            day TEXT NOT NULL,
+            pico INTEGER NOT NULL,
+            lease_until REAL NOT NULL,
+            command TEXT NOT NULL,
+            profile TEXT,
+            target TEXT NOT NULL,
+            conversation_id TEXT,
+            provider TEXT NOT NULL,
+            request_model TEXT NOT NULL
+        )""",
+        # the sum of each local day, so that a budget is checked in microseconds however many calls there are
+        "CREATE TABLE spending (day TEXT PRIMARY KEY, pico INTEGER NOT NULL) WITHOUT ROWID",
+        """INSERT INTO spending SELECT date(started_at, 'unixepoch', 'localtime'), sum(cost_pico) FROM calls
+            WHERE cost_pico > 0 AND date(started_at, 'unixepoch', 'localtime') IS NOT NULL GROUP BY 1""",
+        """CREATE TRIGGER calls_are_spending AFTER INSERT ON calls WHEN NEW.cost_pico > 0 BEGIN
+            INSERT INTO spending VALUES (date(NEW.started_at, 'unixepoch', 'localtime'), NEW.cost_pico)
+                ON CONFLICT (day) DO UPDATE SET pico = pico + excluded.pico;
+        END""",
+    ),
 )
 
 
@@ -96,19 +122,36 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
 
     Statements commit one by one unless the caller begins a transaction. Raises StorageError for every failure.
     """
-    try:
-        connection = _connect(path)
+    with storage_errors(path):
+        connection = connected(path)
         try:
-            # in WAL mode a power cut can then cost the newest rows and never the file; FULL would sync every call
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            _migrate(connection, path)
             yield connection
         finally:
             connection.close()
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Raise StorageError, which says what to do, for every failure of the file at `path`."""
+    try:
+        yield
     # the last two are what a damaged table's columns and values make whoever reads them stumble over
     except (sqlite3.Error, OSError, ArithmeticError, ValueError, LookupError, TypeError) as error:
         raise StorageError(_explained(path, error)) from error
+
+
+def connected(path: Path) -> sqlite3.Connection:
+    """A connection as `opened` gives it, for whoever keeps it open; raises what `storage_errors` explains."""
+    connection = _connect(path)
+    try:
+        # in WAL mode a power cut can then cost the newest rows and never the file; FULL would sync every call
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        _migrate(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 @contextmanager

@@ -14,6 +14,7 @@
         RateLimitError             rate_limit
           QuotaError               rate_limit
         OverloadedError            overloaded
+          CircuitOpenError         overloaded
         ServerError                server
         CallTimeoutError           timeout
         CallConnectionError        connection
@@ -41,6 +42,7 @@ __all__ = [
     "CallConnectionError",
     "CallInterruptedError",
     "CallTimeoutError",
+    "CircuitOpenError",
     "ConfigError",
     "ContentFilterError",
     "ContextLengthError",
@@ -87,6 +89,11 @@ class LLMSwitchError(Exception):
         self.attempts: tuple[Attempt, ...] = ()
         #: text the model had already sent when the call failed
         self.partial_text = ""
+
+    def add(self, text: str) -> None:
+        """Say more: a sentence after the message."""
+        self.message = f"{self.message} {text}"
+        self.args = (self.message,)
 
     def as_dict(self) -> dict[str, Any]:
         """The contract's error document, ready for JSON."""
@@ -182,6 +189,10 @@ class OverloadedError(ProviderError):
     """The vendor is over capacity (503, 529)."""
 
     kind = "overloaded"
+
+
+class CircuitOpenError(OverloadedError):
+    """The target failed too often of late: it is left alone for a while, and nothing was sent."""
 
 
 class ServerError(ProviderError):

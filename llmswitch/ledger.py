@@ -1,12 +1,14 @@
 """The record of every call, failed ones too: who was asked, what it took, what it cost. No texts: see conversations.
 
 `Ledger` opens the file for each operation and closes it again: about a millisecond, most of it SQLite folding its
-log back into the file when the last connection closes, and nothing to leak between threads or forks.
+log back into the file when the last connection closes, and nothing to leak between threads or forks. Calls that are
+really made are kept by a `Book` (book.py), which holds it open.
 """
 
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
@@ -15,9 +17,19 @@ from typing import Literal, NamedTuple
 from llmswitch.database import opened
 from llmswitch.errors import LLMSwitchError, StorageError
 from llmswitch.text import encodable
-from llmswitch.types import Attempt, Cost, FinishReason, Response, Usage
+from llmswitch.types import Attempt, Cost, FinishReason, Response, Spend, Usage
 
-__all__ = ["CallRow", "Caller", "Ledger", "call_row", "from_pico", "record_or_warn", "to_pico"]
+__all__ = [
+    "CallRow",
+    "Caller",
+    "Ledger",
+    "call_row",
+    "from_pico",
+    "insert_row",
+    "lost_row",
+    "record_or_warn",
+    "to_pico",
+]
 
 #: tokens, and pico-dollars, of one call: what is said to be more than this is no count, and sums would overflow
 _MOST = 2**53
@@ -35,8 +47,9 @@ class Caller(NamedTuple):
 class CallRow(NamedTuple):
     """One call. `started_at` is epoch seconds, the other times seconds on a monotonic clock; unknown is None.
 
-    `saved` is what a cached answer cost when it was first given. `error_kind` is None where an answer came. A named
-    tuple, since making a frozen dataclass of this size would cost every cached answer 2 ms.
+    `saved` is what a cached answer cost when it was first given. `error_kind` is None where an answer came. With
+    `lost`, it is no call, but the spend of one attempt whose answer nobody got: see `Spend`. A named tuple, since
+    making a frozen dataclass of this size would cost every cached answer 2 ms.
     """
 
     caller: Caller
@@ -56,6 +69,7 @@ class CallRow(NamedTuple):
     attempts: tuple[Attempt, ...] = ()
     error_kind: str | None = None
     cached: bool = False
+    lost: str | None = None
 
 
 def call_row(
@@ -88,6 +102,21 @@ def call_row(
     )
 
 
+def lost_row(caller: Caller, spend: Spend, *, started_at: float) -> CallRow:
+    """The row of what a call that started then spent beside its answer. It has no time of its own: see the call's."""
+    return CallRow(
+        caller=caller,
+        started_at=started_at,
+        provider=spend.provider,
+        request_model=spend.model,
+        usage=spend.usage,
+        finish_reason="error",
+        duration_s=0.0,
+        cost=spend.cost,
+        lost=spend.why,
+    )
+
+
 def to_pico(amount: Decimal) -> int:
     """USD as whole pico-dollars; pricing rounds to them already."""
     return int(amount.scaleb(12).to_integral_value(ROUND_HALF_EVEN))
@@ -105,15 +134,20 @@ class Ledger(NamedTuple):
 
     def record(self, row: CallRow) -> int:
         """Keep `row`; returns its number. Raises StorageError where it cannot be kept."""
-        columns = _columns(row)
-        names, marks = ", ".join(columns), ", ".join("?" * len(columns))
         with opened(self.path) as connection:
-            # the names are the keys below, never a caller's
-            inserted = connection.execute(
-                f"INSERT INTO calls ({names}) VALUES ({marks})",  # noqa: S608
-                tuple(columns.values()),
-            )
-            return int(inserted.lastrowid or 0)
+            return insert_row(connection, row)
+
+
+def insert_row(connection: sqlite3.Connection, row: CallRow) -> int:
+    """Put `row` into the ledger that `connection` holds open; returns its number."""
+    columns = _columns(row)
+    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+    # the names are the keys below, never a caller's
+    inserted = connection.execute(
+        f"INSERT INTO calls ({names}) VALUES ({marks})",  # noqa: S608
+        tuple(columns.values()),
+    )
+    return int(inserted.lastrowid or 0)
 
 
 def record_or_warn(ledger: Ledger, row: CallRow, warn: Callable[[str], None]) -> None:
@@ -156,6 +190,7 @@ def _columns(row: CallRow) -> dict[str, str | float | int | None]:
         "error_kind": row.error_kind,
         "cached": row.cached,
         "conversation_id": caller.conversation_id,
+        "lost": row.lost,
     }
     return {name: encodable(value) if isinstance(value, str) else value for name, value in columns.items()}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,6 +56,11 @@ class Paths(NamedTuple):
         """The response cache."""
         return self.cache / "responses"
 
+    @property
+    def state(self) -> Path:
+        """What the processes on this machine know together: which targets are down, who waits for a limit."""
+        return self.cache / "state.db"
+
 
 def private_folder(path: Path) -> Path:
     """Make `path` and what leads to it, for this user alone. Raises OSError where it cannot."""
@@ -62,6 +68,18 @@ def private_folder(path: Path) -> Path:
         private_folder(path.parent) if not path.parent.exists() else None
         path.mkdir(mode=0o700, exist_ok=True)
     return path
+
+
+def private_file(path: Path) -> None:
+    """Make an empty file for this user alone, unless it is there. Raises OSError where it cannot.
+
+    For a database before SQLite opens it, whose own mode would be the umask's. Another process may be quicker; its
+    file is not opened here, since closing a second descriptor would drop SQLite's locks on it.
+    """
+    if not path.exists():
+        private_folder(path.parent)
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def read_regular(path: Path, limit: int) -> tuple[bytes, int] | None:

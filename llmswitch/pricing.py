@@ -22,6 +22,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -31,11 +32,11 @@ from llmswitch.paths import read_regular
 from llmswitch.types import Cost, Usage
 
 if TYPE_CHECKING:
-    from genai_prices.types import ModelPrice
+    from genai_prices.types import ModelInfo, ModelPrice
 
     from llmswitch.profiles import Settings
 
-__all__ = ["Estimate", "PriceKey", "Prices", "load_price_list", "load_prices"]
+__all__ = ["Estimate", "PriceKey", "Prices", "context_window", "load_price_list", "load_prices"]
 
 #: the ledger's unit: money is rounded to it once, here
 _PICO = Decimal("1e-12")
@@ -81,6 +82,13 @@ class _Rate(NamedTuple):
     assumed: bool = False
 
 
+class _Model(NamedTuple):
+    """A model of the list; `certain` tells that it is the one asked for, by that very name."""
+
+    info: ModelInfo
+    certain: bool
+
+
 class Prices(NamedTuple):
     """Prices to look up; `own` are those of the `LLM_PRICES` file, by its keys and genai-prices' names of units."""
 
@@ -107,17 +115,42 @@ class Prices(NamedTuple):
         models = [m for m in (key.request_model, key.response_model, key.price_model) if m]
         for name in (*(f"{key.provider}:{model}" for model in models), *models):
             if name in self.own:
-                from genai_prices.types import ModelPrice
-
-                return _Rate(ModelPrice(**self.own[name]), "LLM_PRICES", free=True)
+                return _Rate(_own_price(tuple(self.own[name].items())), "LLM_PRICES", free=True)
         return None
 
 
+@lru_cache(maxsize=256)
+def _own_price(fields: tuple[tuple[str, Decimal], ...]) -> ModelPrice:
+    from genai_prices.types import ModelPrice
+
+    return ModelPrice(**dict(fields))
+
+
+def context_window(key: PriceKey) -> int | None:
+    """How many tokens the packaged list says that the model takes; None where it does not know."""
+    found = _model(key)
+    return None if found is None else found.info.context_window
+
+
 def _listed(key: PriceKey, at: float) -> _Rate | None:
-    """From the packaged list. Only a provider of that very id: the list itself takes 'my-openai-proxy' for OpenAI."""
+    """From the packaged list."""
     from datetime import UTC, datetime
 
     import genai_prices
+
+    found = _model(key)
+    if found is None:
+        return None
+    return _Rate(
+        found.info.get_prices(datetime.fromtimestamp(at, tz=UTC)),
+        f"genai-prices {genai_prices.__version__}",
+        assumed=not found.certain,
+    )
+
+
+@lru_cache(maxsize=256)
+def _model(key: PriceKey) -> _Model | None:
+    """The list's model. Only a provider of that very id: the list itself takes 'my-openai-proxy' for OpenAI."""
     from genai_prices.data_snapshot import get_snapshot
 
     snapshot = get_snapshot()
@@ -130,11 +163,7 @@ def _listed(key: PriceKey, at: float) -> _Rate | None:
         model = provider.find_model(name, all_providers=snapshot.providers)
         if model is not None:
             certain = bool(told) and place == 0 and any(model is own for own in provider.models)
-            return _Rate(
-                model.get_prices(datetime.fromtimestamp(at, tz=UTC)),
-                f"genai-prices {genai_prices.__version__}",
-                assumed=not (certain and _is_named(name.lower(), model)),
-            )
+            return _Model(model, certain and _is_named(name.lower(), model))
     return None
 
 
@@ -165,21 +194,13 @@ def _patterns(clause: Any) -> Iterator[str]:
 def _cost(usage: Usage, rate: _Rate) -> Cost | None:
     if usage.input_tokens is None or usage.output_tokens is None or not (rate.free or _filled_in(usage, rate.prices)):
         return None
-    import genai_prices
+    from llmswitch.rates import amount
 
     try:
-        counts = genai_prices.Usage(
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            cache_read_tokens=usage.cache_read_input_tokens,
-            cache_write_tokens=usage.cache_creation_input_tokens,
-            cache_write_1h_tokens=usage.cache_creation_1h_input_tokens,
-            output_reasoning_tokens=usage.reasoning_output_tokens,
-        )
-        amount = rate.prices.calc_price(counts)["total_price"].quantize(_PICO)
+        total = amount(rate.prices, usage).quantize(_PICO)
     except (ValueError, ArithmeticError):
         return None  # counts that contradict each other, such as more cached tokens than tokens
-    return Cost(amount, rate.source, exact=not (rate.assumed or usage.estimated or _stands_in(usage, rate.prices)))
+    return Cost(total, rate.source, exact=not (rate.assumed or usage.estimated or _stands_in(usage, rate.prices)))
 
 
 def _filled_in(usage: Usage, prices: ModelPrice) -> bool:

@@ -260,10 +260,10 @@ class Settings:
         value = self.get(name)
         return None if value is None else number(value, self.where(name), low, high)
 
-    def integer(self, name: str, low: int = 0) -> int | None:
-        """A whole number of at least `low`, or None where unset."""
+    def integer(self, name: str, low: int = 0, high: int = 2**53) -> int | None:
+        """A whole number within [low, high], or None where unset."""
         value = self.get(name)
-        return None if value is None else integer(value, self.where(name), low)
+        return None if value is None else integer(value, self.where(name), low, high)
 
     def flag(self, name: str) -> bool:
         """A switch: true/false, yes/no, on/off, 1/0."""

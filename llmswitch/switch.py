@@ -3,16 +3,20 @@
     async with Switch.from_profile("production") as switch:
         response = await switch.ask("Why is the sky blue?", target="claude")
 
-The same layers as the command's: cache, deadlines, prices, ledger. Connections are kept between calls.
+The same layers as the command's: retries, fallbacks, balance, limits, budgets, cache, deadlines, prices, ledger.
+Connections are kept between calls.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import random
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
@@ -21,9 +25,16 @@ from llmswitch.bridge import CLOSED, CUT, Bridge
 from llmswitch.errors import CallConnectionError, ConfigError, LLMSwitchError
 from llmswitch.layers.base import collect, opened
 from llmswitch.profiles import Settings, load_settings
-from llmswitch.providers.base import Endpoint, Provider
-from llmswitch.runs.ask import Services, answer
-from llmswitch.runs.call import Call, Question, choose_target, settle
+from llmswitch.runs.adapters import Adapters
+from llmswitch.runs.ask import Asking, Services, answer
+from llmswitch.runs.call import Question, choose_target
+from llmswitch.runs.compare import Comparison, Job, compare_with, settle_calls
+from llmswitch.runs.judge import Asked
+from llmswitch.runs.policy import read_policy
+from llmswitch.runs.route import Route, route_of, settle_own
+from llmswitch.runs.sampling import Quiet
+from llmswitch.runs.shared import Shared
+from llmswitch.targets import parse_target
 from llmswitch.types import Chunk, Message, Response
 
 __all__ = ["Switch"]
@@ -44,7 +55,8 @@ class Switch:
     def __init__(self, settings: Settings, services: Services) -> None:
         self.settings = settings
         self.services = services
-        self._adapters: dict[Endpoint, asyncio.Task[Provider]] = {}
+        self._shared = Shared(services)
+        self._adapters = Adapters()
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._bridge: Bridge | None = None
@@ -59,27 +71,68 @@ class Switch:
         environ: Mapping[str, str] | None = None,
         warn: Callable[[str], None] = lambda message: None,
         use_cache: bool = True,
+        hedge_s: float | None = None,
+        max_cost: Decimal | None = None,
+        allow_unknown_price: bool = False,
     ) -> Self:
-        """The switch of `profile`, or of LLM_PROFILE, or of the environment alone. `warn` gets lines for people."""
+        """The switch of `profile`, or of LLM_PROFILE, or of the environment alone. `warn` gets lines for people.
+
+        A target that has sent nothing after `hedge_s` seconds gets the next one as a rival. All calls of this Switch
+        together may cost `max_cost` USD at the most; under any budget, a model of unknown price is refused unless
+        `allow_unknown_price`. Raises ConfigError.
+        """
         settings = load_settings(
             cwd=cwd or Path.cwd(), environ=os.environ if environ is None else environ, profile=profile, warn=warn
         )
+        policy = read_policy(settings, allow_unknown_price=allow_unknown_price)
         services = Services.from_settings(
-            settings, use_cache=use_cache, warn=warn, clock=time.monotonic, wall=time.time
+            settings,
+            use_cache=use_cache,
+            policy=policy._replace(hedge_s=hedge_s, max_cost=max_cost),
+            warn=warn,
+            clock=time.monotonic,
+            wall=time.time,
         )
         return cls(settings, services._replace(conversations=None))
 
     async def ask(self, question: str | Question, *, target: str | None = None) -> Response:
-        """One whole answer, asked in one piece unless the question says `stream`."""
+        """One whole answer, asked in one piece unless the question says `stream`.
+
+        Nobody sees its pieces: one that is cut is asked for again like any other that failed.
+        """
         asked = question if isinstance(question, Question) else _question(question, stream=False)
-        return await collect(self._chunks(asked, target))
+        return await collect(self._chunks(asked._replace(restarts=True), target))
 
     async def stream(self, question: str | Question, *, target: str | None = None) -> AsyncGenerator[Chunk]:
-        """Pieces of text as they come, then one last chunk with the whole `response`."""
+        """Pieces of text as they come, then one last chunk with the whole `response`.
+
+        After the first piece nobody else is asked, unless the question says `restarts`: a chunk with `restart` then
+        makes all pieces before it void.
+        """
         asked = question if isinstance(question, Question) else _question(question, stream=True)
         async with opened(self._chunks(asked, target)) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+    async def compare(
+        self, question: str | Question, targets: Sequence[str] = (), *, repeats: int = 1, judge: str | None = None
+    ) -> Comparison:
+        """The same question to all `targets`, or to every provider that is configured; a failure is a sample, too.
+
+        A target's sample is its own answer: fallbacks are left alone. With `repeats`, one call at a time, uncached.
+        """
+        asked = question if isinstance(question, Question) else _question(question, stream=True)
+        self._enter()
+        asked = asked._replace(restarts=True, bounded=self.services.policy.budgeted)
+        calls = settle_calls(self.settings, asked, targets, self.services.warn)
+        ranks = None
+        if judge is not None:
+            named = parse_target(judge, "judge")
+            ranks = settle_own(self.settings, named, Question(asked.messages))._replace(command="compare")
+        about = Asked(asked.messages[-1].text, asked.system or self.settings.get("LLM_SYSTEM"))
+        job = Job(about, calls, repeats, random.getrandbits(32), ranks)
+        with self._cut_off():
+            return await compare_with(job, self._asking, self._adapters, Quiet())
 
     def ask_sync(self, question: str | Question, *, target: str | None = None) -> Response:
         """`ask` for code without an event loop."""
@@ -88,6 +141,12 @@ class Switch:
     def stream_sync(self, question: str | Question, *, target: str | None = None) -> Iterator[Chunk]:
         """`stream` for code without an event loop."""
         return self._sync().iterate(self.stream(question, target=target))
+
+    def compare_sync(
+        self, question: str | Question, targets: Sequence[str] = (), *, repeats: int = 1, judge: str | None = None
+    ) -> Comparison:
+        """`compare` for code without an event loop."""
+        return self._sync().run(self.compare(question, targets, repeats=repeats, judge=judge))
 
     async def aclose(self) -> None:
         """Close every connection; raises ConfigError where the Switch belongs to another loop."""
@@ -124,38 +183,48 @@ class Switch:
         self.close()
 
     async def _release(self) -> None:
-        adapters, self._adapters = self._adapters, {}
-        for adapter in await asyncio.gather(*adapters.values(), return_exceptions=True):
-            if not isinstance(adapter, BaseException):
-                await adapter.aclose()
+        await self._adapters.aclose()
+        await self._shared.aclose()
         if self.services.cache is not None:
             self.services.cache.close()
 
+    @property
+    def _asking(self) -> Asking:
+        return Asking(self.services, self._shared, self._adapters.get)
+
     async def _chunks(self, question: Question, target: str | None) -> AsyncIterator[Chunk]:
+        self._enter()
+        route = self._route(question, target)
+        with self._cut_off():
+            async with opened(answer(route, self._asking)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+    def _route(self, question: Question, target: str | None) -> Route:
+        policy, chosen = self.services.policy, None
+        if policy.balance is None or target is not None or question.model is not None:
+            chosen, told = choose_target(self.settings, named=target, model=question.model)
+            if told:
+                self.settings.warn(told)
+        question = question._replace(bounded=question.bounded or policy.budgeted)
+        route = route_of(self.settings, policy, question, chosen, conversation=question.conversation)
+        return route._replace(calls=tuple(call._replace(command="library") for call in route.calls))
+
+    def _enter(self) -> None:
+        """A call begins, on the loop that the Switch belongs to."""
         with self._lock:
             self._check_open()
             self._belong(asyncio.get_running_loop())
-        chosen, told = choose_target(self.settings, named=target, model=question.model)
-        if told:
-            self.settings.warn(told)
-        call = settle(self.settings, chosen, question)._replace(command="library")
+
+    @contextmanager
+    def _cut_off(self) -> Iterator[None]:
+        """What fails because the Switch was closed says so."""
         try:
-            adapter = await asyncio.shield(self._adapter(call))
-            async with opened(answer(call, self.services, adapter)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
+            yield
         except LLMSwitchError as error:
             if self._closed:
                 raise CallConnectionError(CUT, provider=error.provider, request_model=error.request_model) from error
             raise
-
-    def _adapter(self, call: Call) -> asyncio.Task[Provider]:
-        """The adapter of the call's endpoint, connected once; in a thread, as importing an SDK takes a second."""
-        task = self._adapters.get(call.endpoint)
-        if task is None or (task.done() and (task.cancelled() or task.exception())):
-            task = asyncio.create_task(asyncio.to_thread(call.vendor.connect, call.endpoint))
-            self._adapters[call.endpoint] = task
-        return task
 
     def _sync(self) -> Bridge:
         with self._lock:

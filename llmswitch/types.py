@@ -110,10 +110,13 @@ class Trace:
 
     `ends` is when the call's deadline passes, on the monotonic clock; `notify` is told in a line what a call that
     shows nothing is doing. `lost` are attempts that may be paid for and gave no answer, `reserved` the numbers of the
-    budget's reservations that the call's row in the ledger settles.
+    budget's reservations that the call's row in the ledger settles. `started` is when the call began, on the monotonic
+    clock, and `started_at` the same in epoch seconds: the day that its cost counts for. None where nobody wrote it.
     """
 
     attempts: list[Attempt] = field(default_factory=list)
+    started: float | None = None
+    started_at: float | None = None
     ends: float = math.inf
     notify: Callable[[str], None] = lambda told: None
     lost: list[Spend] = field(default_factory=list)

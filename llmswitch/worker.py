@@ -44,6 +44,7 @@ class _Job(NamedTuple):
     loop: asyncio.AbstractEventLoop | None = None
     future: asyncio.Future[Any] | None = None
     undo: Callable[[Any, Any], None] | None = None
+    failed: Callable[[Exception], object] | None = None
 
 
 class Worker(Generic[S]):
@@ -66,12 +67,18 @@ class Worker(Generic[S]):
         """The job's result, once it counts. `undo` takes it back where whoever waited was cancelled meanwhile."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._put(_Job(work, loop, future, undo))
-        return await future
+        job = _Job(work, loop, future, undo)
+        self._put(job)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():  # the result was there, and nobody will see it
+                self._take_back(job, None if future.exception() else future.result(), future.exception())
+            raise
 
-    def post(self, work: Callable[[S], object]) -> None:
-        """Have it done without waiting for it; `close` waits. Its errors are its own to deal with."""
-        self._put(_Job(work))
+    def post(self, work: Callable[[S], object], *, failed: Callable[[Exception], object] | None = None) -> None:
+        """Have it done without waiting for it; `close` waits. `failed` is told its error, in the worker's thread."""
+        self._put(_Job(work, failed=failed))
 
     def close(self) -> None:
         """Do what is left, end the thread, close the store. What is asked later starts it anew."""
@@ -123,8 +130,11 @@ class Worker(Generic[S]):
     def _tell(self, ended: list[tuple[_Job, Any, Exception | None]]) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Job, Any, Exception | None]]] = {}
         for entry in ended:
-            if entry[0].loop is not None:
-                by_loop.setdefault(entry[0].loop, []).append(entry)
+            job, _, error = entry
+            if job.loop is not None:
+                by_loop.setdefault(job.loop, []).append(entry)
+            elif error is not None and job.failed is not None:
+                job.failed(error)
         for loop, entries in by_loop.items():
             try:
                 loop.call_soon_threadsafe(self._resolve, entries)
@@ -142,7 +152,7 @@ class Worker(Generic[S]):
             else:
                 job.future.set_result(result)
 
-    def _take_back(self, job: _Job, result: Any, error: Exception | None) -> None:
+    def _take_back(self, job: _Job, result: Any, error: BaseException | None) -> None:
         undo = job.undo
         if undo is not None and error is None:
             self.post(lambda store: undo(store, result))

@@ -11,6 +11,7 @@ import pytest
 
 from llmswitch.weights import DEFAULT_MODEL, MODELS, pull
 from tests.guard.sitecustomize import refuse_all_but_loopback
+from tests.servers.redis import RedisServer, missing
 
 
 @pytest.hookimpl(wrapper=True)
@@ -55,3 +56,13 @@ def home_with_model(home: Path, models: Path) -> Path:
     (home / "data").mkdir(parents=True, mode=0o700)
     (home / "data" / "models").symlink_to(models)
     return home
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A running redis-server without password and TLS; skips where none is installed."""
+    reason = missing()
+    if reason is not None:
+        pytest.skip(reason)
+    with RedisServer() as server:
+        yield server

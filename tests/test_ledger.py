@@ -29,7 +29,7 @@ from llmswitch.types import Attachment, Attempt, Cost, Message, Response, Timing
 from tests.cli.command import row
 
 #: of each migration as it was released: one that changes would leave the files of older versions different
-_RELEASED = ("83095d1e871d",)
+_RELEASED = ("83095d1e871d", "f0f0d85257c1")
 
 _WRITER = """
 import sys
@@ -128,6 +128,7 @@ def test_an_answer_keeps_everything_that_was_measured(path: Path) -> None:
         "error_kind": None,
         "cached": 0,
         "conversation_id": "0123456789",
+        "lost": None,
     }
     assert b"a secret text" not in path.read_bytes()
 

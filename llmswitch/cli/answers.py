@@ -74,6 +74,12 @@ class Headings:
     def text(self, index: int, piece: str) -> None:
         """Nothing either: two answers at once cannot be read."""
 
+    def restarted(self, index: int) -> None:
+        """Nothing of it was printed."""
+
+    def told(self, index: int, line: str) -> None:
+        """A pipe has answers alone."""
+
     def ended(self, index: int, sample: Sample) -> None:
         """Print what can be. A reader that left is no reason for a call to fail: `finish` tells of it."""
         self._waiting[index] = sample

@@ -27,6 +27,7 @@ _COMMANDS = (
     "cost",
     "logs",
     "profiles",
+    "providers",
     "init",
     "pull",
     "cache",

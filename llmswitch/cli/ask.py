@@ -10,9 +10,13 @@ import typer
 
 from llmswitch.cli.keys import warn_about_keys
 from llmswitch.cli.options import (
+    AllowUnknownPrice,
     Attached,
     DryRun,
+    Fallback,
     Json,
+    MaxCost,
+    MaxRetries,
     MaxTokens,
     NoCache,
     NoStdin,
@@ -27,6 +31,7 @@ from llmswitch.cli.options import (
     Timeout,
     TrustProfile,
     Verbose,
+    switch_flags,
 )
 from llmswitch.cli.output import OutputFile, printer
 from llmswitch.cli.question import read_message, read_parameters, read_schema
@@ -35,9 +40,11 @@ from llmswitch.conversations import Conversation, Conversations, new_conversatio
 from llmswitch.errors import ConfigError, StorageError
 from llmswitch.reports.answer import preview_document, response_document, summary
 from llmswitch.runs.ask import Services, find_cached, remember
-from llmswitch.runs.call import Call, Question, choose_target, settle
+from llmswitch.runs.call import Question, choose_target
+from llmswitch.runs.policy import Policy, read_policy
+from llmswitch.runs.route import Route, route_of
 from llmswitch.text import sanitize
-from llmswitch.types import Response
+from llmswitch.types import Response, Target
 
 if TYPE_CHECKING:
     from llmswitch.profiles import Settings
@@ -68,6 +75,7 @@ class _Asked(NamedTuple):
     goes_on: bool
     conversation: str | None
     no_stdin: bool
+    restart_on_cut: bool
 
 
 @app.command()
@@ -91,6 +99,18 @@ def ask(
     no_cache: NoCache = False,
     refresh: Refresh = False,
     timeout: Timeout = None,
+    fallback: Fallback = None,
+    no_fallback: Annotated[bool, typer.Option("--no-fallback", help="Ask nobody else.")] = False,
+    max_retries: MaxRetries = None,
+    hedge: Annotated[
+        str | None,
+        typer.Option("--hedge", metavar="TIME", help="Ask the next target, too, after so long a silence: 2s."),
+    ] = None,
+    restart_on_cut: Annotated[
+        bool, typer.Option("--restart-on-cut", help="Ask anew where the answer is cut while it is shown.")
+    ] = False,
+    max_cost: MaxCost = None,
+    allow_unknown_price: AllowUnknownPrice = False,
     dry_run: DryRun = False,
     as_json: Json = False,
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Write here instead.")] = None,
@@ -104,8 +124,12 @@ def ask(
     """Ask one question. The answer goes to stdout as it comes, everything else to stderr."""
     if provider is not None and target is not None:
         raise ConfigError("give --provider or --target, not both: a target names its provider.")
+    if fallback is not None and no_fallback:
+        raise ConfigError("give --fallback or --no-fallback, not both.")
     shell = Shell.current(verbose=verbose, quiet=quiet)
-    flags = {} if timeout is None else {"LLM_TIMEOUT": ("--timeout", timeout)}
+    flags = switch_flags(timeout=timeout, max_retries=max_retries)
+    if fallback is not None or no_fallback:
+        flags["LLM_FALLBACK"] = ("--no-fallback", "none") if no_fallback else ("--fallback", fallback or "none")
     settings = shell.settings(profile=profile, flags=flags, trust_profile=trust_profile)
     asked = _Asked(
         prompt=prompt,
@@ -126,32 +150,35 @@ def ask(
         goes_on=continue_,
         conversation=conversation,
         no_stdin=no_stdin,
+        restart_on_cut=restart_on_cut,
     )
-    _run(shell, settings, asked)
+    policy = read_policy(settings, hedge=hedge, max_cost=max_cost, allow_unknown_price=allow_unknown_price)
+    _run(shell, settings, policy, asked)
 
 
-def _run(shell: Shell, settings: Settings, asked: _Asked) -> None:
+def _run(shell: Shell, settings: Settings, policy: Policy, asked: _Asked) -> None:
     services = Services.from_settings(
         settings,
         use_cache=asked.use_cache,
         refresh=asked.refresh,
+        policy=policy,
         warn=shell.warn,
         clock=shell.clock,
         wall=shell.wall,
     )
-    call = _call(shell, settings, services, asked)
+    route = _route(shell, settings, services, asked)
     warn_about_keys(shell, settings)
     if asked.dry_run:
         from llmswitch.runs.preview import preview
 
-        shell.json(preview_document(preview(call, services, settings)))
+        shell.json(preview_document(preview(route.first, services, settings)))
         return
     if asked.output == "":
         raise ConfigError("--output names no file.")
     output = OutputFile(Path(asked.output)) if asked.output not in (None, "-") else None
     try:
-        response = _answer(shell, call, services, asked, output)
-        remember(call, services, response)
+        response = _answer(shell, route, services, asked, output)
+        remember(route.first, services, response)
         _tell(shell, response)
     finally:
         if output is not None:
@@ -160,7 +187,7 @@ def _run(shell: Shell, settings: Settings, asked: _Asked) -> None:
         raise typer.Exit(1)
 
 
-def _call(shell: Shell, settings: Settings, services: Services, asked: _Asked) -> Call:
+def _route(shell: Shell, settings: Settings, services: Services, asked: _Asked) -> Route:
     before = _conversation(services.conversations, asked)
     message = read_message(
         shell,
@@ -176,18 +203,37 @@ def _call(shell: Shell, settings: Settings, services: Services, asked: _Asked) -
         parameters=read_parameters(max_tokens=asked.max_tokens, temperature=asked.temperature),
         schema=read_schema(asked.schema),
         stream=asked.stream,
+        restarts=asked.restart_on_cut or asked.as_json or asked.output not in (None, "-"),
+        bounded=services.policy.budgeted,
     )
+    conversation_id = before.id if before else new_conversation_id(shell.wall(), secrets.randbits(20))
+    route = route_of(
+        settings,
+        services.policy,
+        question,
+        _target(shell, settings, services, asked, before),
+        conversation=before.id if before else None,
+    )
+    call = route.first
+    shell.detail(
+        f"asking {call.endpoint.provider}, model {call.request.model}, at {call.endpoint.identity()['base_url']}"
+    )
+    kept = conversation_id if services.conversations else None
+    return route._replace(calls=tuple(call._replace(conversation_id=kept) for call in route.calls))
+
+
+def _target(
+    shell: Shell, settings: Settings, services: Services, asked: _Asked, before: Conversation | None
+) -> Target | None:
+    """Whom to ask; None where a balance chooses, which who is named and a conversation's own target go before."""
+    if services.policy.balance is not None and asked.target is None and asked.model is None and before is None:
+        return None
     target, told = choose_target(
         settings, named=asked.target, model=asked.model, before=before.target if before else None
     )
     if told:
         shell.note(told)
-    call = settle(settings, target, question)
-    shell.detail(
-        f"asking {call.endpoint.provider}, model {call.request.model}, at {call.endpoint.identity()['base_url']}"
-    )
-    conversation_id = before.id if before else new_conversation_id(shell.wall(), secrets.randbits(20))
-    return call._replace(conversation_id=conversation_id if services.conversations else None)
+    return target
 
 
 def _conversation(conversations: Conversations | None, asked: _Asked) -> Conversation | None:
@@ -203,20 +249,30 @@ def _conversation(conversations: Conversations | None, asked: _Asked) -> Convers
     return conversations.load(name)
 
 
-def _answer(shell: Shell, call: Call, services: Services, asked: _Asked, output: OutputFile | None) -> Response:
-    """From the cache, or asked for real; shown as it comes, or written once it is whole."""
+def _answer(shell: Shell, route: Route, services: Services, asked: _Asked, output: OutputFile | None) -> Response:
+    """From the cache, or asked for real; shown as it comes, or written once it is whole.
+
+    A pipe cannot take back what it has: an answer that may begin again is printed there once it is whole.
+    """
     shown = not asked.as_json and output is None
-    response = find_cached(call, services)
+    comes = shown and not (asked.restart_on_cut and not shell.decorated(shell.stdout))
+    response = find_cached(route.calls[: route.pool], services)
     if response is None:
         from llmswitch.cli.live import ask_live
 
-        response = ask_live(shell, call, services, shown=shown)
-    elif shown:
+        response = ask_live(shell, route, services, shown=comes)
+    else:
+        comes = False
+    if shown and not comes:
         shower = printer(shell)
         shower.write(response.text)
         shower.close()
     if not shown:
-        text = shell.as_json(response_document(response, call.profile)) if asked.as_json else sanitize(response.text)
+        text = (
+            shell.as_json(response_document(response, route.first.profile))
+            if asked.as_json
+            else sanitize(response.text)
+        )
         text = text if text.endswith("\n") else text + "\n"
         if output is None:
             _print(shell, text)

@@ -44,6 +44,12 @@ class Bar:
     def text(self, index: int, piece: str) -> None:
         """Of no concern here."""
 
+    def restarted(self, index: int) -> None:
+        """Of no concern here."""
+
+    def told(self, index: int, line: str) -> None:
+        """Of no concern here."""
+
     def ended(self, index: int, sample: Sample) -> None:
         """One more."""
         self._done += 1

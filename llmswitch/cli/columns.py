@@ -103,6 +103,14 @@ class Columns:
         """A piece of the answer came."""
         self._panels[index].text(self._clock(), piece)
 
+    def restarted(self, index: int) -> None:
+        """The answer begins again."""
+        self._panels[index].restarted()
+
+    def told(self, index: int, line: str) -> None:
+        """What the call does while nothing comes."""
+        self._panels[index].told(line)
+
     def ended(self, index: int, sample: Sample) -> None:
         """The call is over, however it ended."""
         self._panels[index].ended(sample)

@@ -12,9 +12,13 @@ import typer
 
 from llmswitch.cli.keys import warn_about_keys
 from llmswitch.cli.options import (
+    AllowUnknownPrice,
     Attached,
     DryRun,
+    Fallback,
     Json,
+    MaxCost,
+    MaxRetries,
     MaxTokens,
     NoCache,
     NoStdin,
@@ -29,6 +33,7 @@ from llmswitch.cli.options import (
     Timeout,
     TrustProfile,
     Verbose,
+    switch_flags,
 )
 from llmswitch.cli.output import OutputFile
 from llmswitch.cli.question import read_message, read_parameters, read_schema
@@ -40,6 +45,8 @@ from llmswitch.runs.ask import Services
 from llmswitch.runs.call import Call, Question, settle
 from llmswitch.runs.compare import Comparison, Job, settle_calls
 from llmswitch.runs.judge import Asked
+from llmswitch.runs.policy import read_policy
+from llmswitch.runs.route import route_of
 from llmswitch.targets import integer, parse_target
 
 if TYPE_CHECKING:
@@ -98,6 +105,10 @@ def compare(
     no_cache: NoCache = False,
     refresh: Refresh = False,
     timeout: Timeout = None,
+    fallback: Fallback = None,
+    max_retries: MaxRetries = None,
+    max_cost: MaxCost = None,
+    allow_unknown_price: AllowUnknownPrice = False,
     dry_run: DryRun = False,
     as_json: Json = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
@@ -128,10 +139,22 @@ def compare(
         form=forms[0] if forms else None,
         html=html,
     )
-    flags = {} if timeout is None else {"LLM_TIMEOUT": ("--timeout", timeout)}
+    # a row is its target's own answer: a profile's fallbacks and balance are for calls that nobody compares
+    flags = {
+        **switch_flags(timeout=timeout, max_retries=max_retries),
+        "LLM_FALLBACK": ("--fallback", fallback or "none"),
+        "LLM_BALANCE": ("compare", "none"),
+    }
     settings = shell.settings(profile=profile, flags=flags, trust_profile=trust_profile)
+    policy = read_policy(settings, max_cost=max_cost, allow_unknown_price=allow_unknown_price)
     services = Services.from_settings(
-        settings, use_cache=not no_cache, refresh=refresh, warn=shell.warn, clock=shell.clock, wall=shell.wall
+        settings,
+        use_cache=not no_cache,
+        refresh=refresh,
+        policy=policy,
+        warn=shell.warn,
+        clock=shell.clock,
+        wall=shell.wall,
     )
     question = Question(
         messages=(
@@ -140,6 +163,8 @@ def compare(
         system=system,
         parameters=read_parameters(max_tokens=max_tokens, temperature=temperature),
         schema=read_schema(schema),
+        restarts=True,
+        bounded=policy.budgeted,
     )
     _run(shell, settings, services, question, asked)
 
@@ -160,7 +185,8 @@ def _run(shell: Shell, settings: Settings, services: Services, question: Questio
         from llmswitch.cli.columns import run_compare
 
         about = Asked(question.messages[0].text, question.system or settings.get("LLM_SYSTEM"))
-        job = Job(about, calls, asked.repeats, asked.seed, judge)
+        spares = route_of(settings, services.policy, question, calls[0].target).calls[1:]
+        job = Job(about, calls, asked.repeats, asked.seed, judge, spares)
         comparison = run_compare(shell, job, services, shown=asked.form is None)
         whole = _report(shell, comparison, asked, page, fields=question.schema is not None)
     finally:

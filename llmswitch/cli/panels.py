@@ -39,6 +39,7 @@ class Panel:
         self._first_s: float | None = None
         self._span_s = 0.0
         self._bytes = self._first_bytes = 0
+        self._told = ""
 
     @property
     def running(self) -> bool:
@@ -59,6 +60,14 @@ class Panel:
         self._span_s = passed - self._first_s
         self._bytes += size
         self._pieces.append(piece)
+
+    def restarted(self) -> None:
+        """What came is void: the answer begins again, and its clock goes on."""
+        self._begin()
+
+    def told(self, line: str) -> None:
+        """What it does while nothing comes."""
+        self._told = one_line(line, 500)
 
     def ended(self, sample: Sample) -> None:
         """The call is over."""
@@ -90,6 +99,8 @@ class Panel:
 
     def figures(self) -> str:
         """First token and tokens a second: of the call that runs, estimated; of one that is over, the vendor's."""
+        if self.running and self._told and not self._bytes:
+            return self._told
         response = self.sample.response if self.sample else None
         if response is None or (self.running and self._bytes):
             told = [_first_token(self._first_s), self._estimate()]

@@ -24,7 +24,7 @@ class DeadlineLayer(Layer):
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """The same stream, cut by an error at the deadline. Time spent by whoever reads it counts, too."""
-        ends = self.clock() + self.total_s
+        ends = request.trace.ends = self.clock() + self.total_s
         async with opened(self.inner.stream(request)) as source:
             while True:
                 try:
@@ -44,3 +44,6 @@ def _mark_cut(trace: Trace) -> None:
     """The attempt that the deadline interrupted ended by it: nobody else did."""
     if trace.attempts and trace.attempts[-1].outcome == "interrupted":
         trace.attempts[-1] = trace.attempts[-1]._replace(outcome=CallTimeoutError.kind)
+        trace.lost[:] = [
+            spend._replace(why=CallTimeoutError.kind) if spend.why == "interrupted" else spend for spend in trace.lost
+        ]

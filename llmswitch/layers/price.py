@@ -6,19 +6,24 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
-from llmswitch.layers.base import Layer, opened
+from llmswitch.errors import LLMSwitchError
+from llmswitch.layers.base import Layer, estimated_usage, opened
 from llmswitch.pricing import PriceKey, Prices, load_price_list
 from llmswitch.providers.base import Endpoint, Provider
-from llmswitch.types import Chunk, Request, Response
+from llmswitch.types import Chunk, Cost, Request, Response, Spend, Usage
 
 __all__ = ["PriceLayer"]
+
+#: errors without a status of the vendor's after which the request may be billed though no text came: it was taken
+_TAKEN = frozenset({"truncated", "malformed", "content_filter"})
 
 
 class PriceLayer(Layer):
     """Puts cost, duration and attempts on the last chunk's response. An unknown price is None.
 
     The price list is a dear import: it is loaded in a thread while the rest of the answer is on its way, never
-    before the first token.
+    before the first token. An attempt that failed, or that was ended from outside, and that may be billed all the
+    same, is put into `Trace.lost`: its tokens are estimated from the texts that went and came, reasoning included.
     """
 
     def __init__(
@@ -38,26 +43,57 @@ class PriceLayer(Layer):
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """The same stream, its response complete."""
-        started, asked_at = self.clock(), self.wall()
+        began = request.trace.started
+        started, asked_at = self.clock() if began is None else began, self.wall()
         loading: asyncio.Task[None] | None = None
-        async with opened(self.inner.stream(request)) as chunks:
-            async for chunk in chunks:
-                if chunk.response is None:
-                    yield chunk
-                    loading = loading or asyncio.create_task(asyncio.to_thread(load_price_list))
-                    continue
-                took = self.clock() - started
-                if loading is not None:
-                    await loading
-                yield Chunk(response=self._priced(request, chunk.response, took, asked_at))
+        came, answered = list[str](), False
+        try:
+            async with opened(self.inner.stream(request)) as chunks:
+                async for chunk in chunks:
+                    if chunk.response is None:
+                        came.append(chunk.text or chunk.reasoning)
+                        yield chunk
+                        loading = loading or asyncio.create_task(asyncio.to_thread(load_price_list))
+                        continue
+                    took = self.clock() - started
+                    if loading is not None:
+                        await loading
+                    answered = True
+                    yield Chunk(response=self._priced(request, chunk.response, took, asked_at))
+        except LLMSwitchError as error:
+            if came or _taken(error):
+                self._lose(request, error.kind, "".join(came), asked_at)
+            raise
+        except BaseException:  # cancelled or left: the vendor may go on, and bill it
+            if not answered:
+                self._lose(request, "interrupted", "".join(came), asked_at)
+            raise
 
     def _priced(self, request: Request, response: Response, took: float, asked_at: float) -> Response:
+        cost = self._cost(response.usage, response.request_model, response.response_model, asked_at)
+        return replace(response, cost=cost, duration_s=took, attempts=tuple(request.trace.attempts))
+
+    def _lose(self, request: Request, why: str, came: str, asked_at: float) -> None:
+        usage = estimated_usage(request, came)
+        cost = self._cost(usage, request.model, None, asked_at)
+        request.trace.lost.append(Spend(self.endpoint.provider, request.model, why, usage, cost))
+
+    def _cost(self, usage: Usage, request_model: str, response_model: str | None, asked_at: float) -> Cost | None:
         key = PriceKey(
             provider=self.endpoint.provider,
-            request_model=response.request_model,
-            response_model=response.response_model,
+            request_model=request_model,
+            response_model=response_model,
             price_provider=self.endpoint.price_provider,
             price_model=self.endpoint.price_model,
         )
-        cost = self.prices.cost(response.usage, key, asked_at)
-        return replace(response, cost=cost, duration_s=took, attempts=tuple(request.trace.attempts))
+        return self.prices.cost(usage, key, asked_at)
+
+
+def _taken(error: LLMSwitchError) -> bool:
+    """Whether the vendor took the request for good, as far as anybody can tell: it neither refused it nor was absent.
+
+    A deadline of the attempt layer's is asyncio's TimeoutError in its cause; a connection that took too long is not.
+    """
+    if error.status is not None and error.status >= 400:
+        return False
+    return error.kind in _TAKEN or isinstance(error.__cause__, TimeoutError)

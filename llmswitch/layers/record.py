@@ -1,21 +1,26 @@
-"""The outermost layer: every call is a row in the ledger, however it ended."""
+"""The outermost layer: every call is a row in the ledger, however it ended, and so is what it spent besides."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
+from llmswitch.book import Book
 from llmswitch.errors import LLMSwitchError
-from llmswitch.layers.base import Layer, estimated_usage, opened
-from llmswitch.ledger import Caller, CallRow, Ledger, call_row, record_or_warn
+from llmswitch.layers.base import Layer, opened
+from llmswitch.ledger import Caller, CallRow, call_row, lost_row
 from llmswitch.providers.base import Provider
-from llmswitch.types import Chunk, Request, Response, Usage
+from llmswitch.types import Chunk, Request, Response, Spend, Usage
 
 __all__ = ["RecordLayer"]
 
 
 class RecordLayer(Layer):
-    """Writes the row before the last chunk goes up, or as the error or the interruption passes."""
+    """Writes the rows before the last chunk goes up, or as the error or the interruption passes.
+
+    One for each attempt in `Trace.lost` comes first, the call's own last: a turn of a conversation is linked to the
+    newest. Where the call failed, what its last attempt may have cost is on its own row. They settle the reservations
+    in `Trace.reserved`.
+    """
 
     def __init__(
         self,
@@ -23,7 +28,7 @@ class RecordLayer(Layer):
         *,
         provider: str,
         caller: Caller,
-        ledger: Ledger,
+        book: Book,
         warn: Callable[[str], None],
         clock: Callable[[], float],
         wall: Callable[[], float],
@@ -31,48 +36,59 @@ class RecordLayer(Layer):
         super().__init__(inner)
         self.provider = provider
         self.caller = caller
-        self.ledger = ledger
+        self.book = book
         self.warn = warn
         self.clock = clock
         self.wall = wall
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """The same stream; errors leave with whom was asked and every attempt on them."""
+        trace = request.trace
         started, at = self.clock(), self.wall()
-        answered, shown = False, list[str]()
+        trace.started, trace.started_at = started, at
+        answered = False
         try:
             async with opened(self.inner.stream(request)) as chunks:
                 async for chunk in chunks:
-                    shown.append(chunk.text)
                     if chunk.response is not None:
                         answered = True
-                        await self._record(call_row(self.caller, chunk.response, started_at=at))
+                        rows = [*self._lost(trace.lost, at), call_row(self.caller, chunk.response, started_at=at)]
+                        await self.book.record(rows, tuple(trace.reserved), self.warn)
                     yield chunk
         except LLMSwitchError as error:
             error.provider = error.provider or self.provider
             error.request_model = error.request_model or request.model
-            error.attempts = tuple(request.trace.attempts)
-            so_far = self._so_far(request, started, "".join(shown))
-            await self._record(call_row(self.caller, so_far, started_at=at, error=error))
+            error.attempts = tuple(trace.attempts)
+            await self.book.record(self._failed(request, started, at, error), tuple(trace.reserved), self.warn)
             raise
         except BaseException:  # cancelled, left, or a bug: the call was made, and may be paid for
             if not answered:
-                so_far = self._so_far(request, started, "".join(shown))
-                record_or_warn(self.ledger, call_row(self.caller, so_far, started_at=at, interrupted=True), self.warn)
+                self.book.post(self._failed(request, started, at, None), tuple(trace.reserved), self.warn)
             raise
 
-    async def _record(self, row: CallRow) -> None:
-        """In a thread: a ledger that another process has locked must not hold up the clocks of other calls."""
-        await asyncio.to_thread(record_or_warn, self.ledger, row, self.warn)
-
-    def _so_far(self, request: Request, started: float, text: str) -> Response:
-        """What a call that did not end came to. Its tokens are estimated where some text came: they are paid for."""
-        return Response(
+    def _failed(self, request: Request, started: float, at: float, error: LLMSwitchError | None) -> list[CallRow]:
+        """The rows of a call that did not end; without an error it was interrupted."""
+        lost = list(request.trace.lost)
+        own = lost.pop() if lost and self._is_own(lost[-1], request, error) else None
+        so_far = Response(
             self.provider,
             request.model,
-            text,
+            "",
             "error",
-            usage=estimated_usage(request, text) if text else Usage(),
+            usage=own.usage if own else Usage(),
+            cost=own.cost if own else None,
             duration_s=self.clock() - started,
             attempts=tuple(request.trace.attempts),
         )
+        row = call_row(self.caller, so_far, started_at=at, error=error, interrupted=error is None)
+        return [*self._lost(lost, at), row]
+
+    def _is_own(self, spend: Spend, request: Request, error: LLMSwitchError | None) -> bool:
+        """Whether it is the spend of what ended the call, and of the target that the call's row names."""
+        last = request.trace.attempts[-1:]
+        ended = {"interrupted", *(attempt.outcome for attempt in last), *([error.kind] if error else [])}
+        asked = {(spend.provider, spend.model), *((attempt.provider, attempt.model) for attempt in last)}
+        return spend.why in ended and asked == {(self.provider, request.model)}
+
+    def _lost(self, lost: Sequence[Spend], at: float) -> list[CallRow]:
+        return [lost_row(self.caller, spend, started_at=at) for spend in lost]

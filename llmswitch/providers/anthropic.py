@@ -24,6 +24,7 @@ from llmswitch.errors import (
     OverloadedError,
     PermissionDeniedError,
     ProviderError,
+    QuotaError,
     RateLimitError,
     ServerError,
 )
@@ -52,7 +53,7 @@ _SDK_ERRORS: Mapping[str, type[ProviderError]] = {
     "APIResponseValidationError": MalformedError,
     "BadRequestError": BadRequestError,
     "AuthenticationError": AuthenticationError,
-    "PaymentRequiredError": RateLimitError,
+    "PaymentRequiredError": QuotaError,
     "PermissionDeniedError": PermissionDeniedError,
     "NotFoundError": NotFoundError,
     "RequestTimeoutError": CallTimeoutError,
@@ -73,7 +74,7 @@ _SDK_ERRORS: Mapping[str, type[ProviderError]] = {
 _ERROR_TYPES: Mapping[str, type[ProviderError]] = {
     "invalid_request_error": BadRequestError,
     "authentication_error": AuthenticationError,
-    "billing_error": RateLimitError,
+    "billing_error": QuotaError,
     "permission_error": PermissionDeniedError,
     "not_found_error": NotFoundError,
     "rate_limit_error": RateLimitError,
@@ -91,6 +92,9 @@ _UNDECODABLE = (*UNREADABLE, AttributeError, TypeError)
 #: A 400 carries no code for these; the vendor's messages hold these words ("prompt is too long: 200001 tokens >
 #: 200000 maximum", "input length and `max_tokens` exceed context limit: …").
 _CONTEXT_MARKERS = ("prompt is too long", "exceed context limit")
+
+#: the same of a balance: "Your credit balance is too low to access the Anthropic API."
+_BALANCE_MARKER = "credit balance is too low"
 
 #: word in the message of a 400 -> the parameter it refuses, looked for in this order and only where it was set
 _PARAMETER_MARKERS: Mapping[str, str] = {
@@ -125,7 +129,7 @@ def _read(error: Exception, request: Request, now: float) -> Failure:
     """What `error` means for `request`; `now` is epoch seconds."""
     import anthropic
 
-    from llmswitch.providers.http import retry_after
+    from llmswitch.providers.ratelimits import retry_after
 
     if not isinstance(error, anthropic.APIStatusError):
         return Failure(_kind(error))
@@ -133,6 +137,8 @@ def _read(error: Exception, request: Request, now: float) -> Failure:
     kind = _status_kind(error)
     if kind is BadRequestError and any(marker in said.lower() for marker in _CONTEXT_MARKERS):
         kind = ContextLengthError
+    elif kind is BadRequestError and _BALANCE_MARKER in said.lower():
+        kind = QuotaError
     return Failure(
         kind,
         said=said,

@@ -23,6 +23,7 @@ from llmswitch.errors import (
     OverloadedError,
     PermissionDeniedError,
     ProviderError,
+    QuotaError,
     RateLimitError,
     ServerError,
     TruncatedError,
@@ -51,7 +52,8 @@ _CODES: Mapping[str, type[ProviderError]] = {
     "model_not_found": NotFoundError,
     "DeploymentNotFound": NotFoundError,  # Azure
     "invalid_api_key": AuthenticationError,
-    "insufficient_quota": RateLimitError,
+    "insufficient_quota": QuotaError,
+    "billing_hard_limit_reached": QuotaError,
     "rate_limit_exceeded": RateLimitError,
     "overloaded": OverloadedError,
     "overloaded_error": OverloadedError,
@@ -63,7 +65,7 @@ _CODES: Mapping[str, type[ProviderError]] = {
 #: the server takes no more of: what helps is what helps against a full context window. 409 and 425 pass by waiting.
 _STATUSES: Mapping[int, type[ProviderError]] = {
     401: AuthenticationError,
-    402: RateLimitError,
+    402: QuotaError,
     403: PermissionDeniedError,
     404: NotFoundError,
     408: CallTimeoutError,
@@ -127,7 +129,7 @@ def read(error: Exception, *, names: Mapping[str, str], request_id: str | None, 
     """What `error` means. `names` maps a vendor's parameter to ours, `now` is epoch seconds."""
     import openai
 
-    from llmswitch.providers.http import retry_after
+    from llmswitch.providers.ratelimits import retry_after
 
     kind, status, parameter, wait = _by_type(error), None, None, None
     if isinstance(error, openai.APIError):

@@ -20,6 +20,7 @@ from llmswitch.errors import (
     OverloadedError,
     PermissionDeniedError,
     ProviderError,
+    QuotaError,
     RateLimitError,
     ServerError,
 )
@@ -63,6 +64,9 @@ _STATUSES: Mapping[int, type[ProviderError]] = {
     529: OverloadedError,
 }
 _STATUS_CLASSES: Mapping[int, type[ProviderError]] = {2: MalformedError, 3: CallConnectionError, 4: BadRequestError}
+
+#: in the `quotaId` of a 429's violations: used up until tomorrow, such as GenerateRequestsPerDayPerProjectPerModel
+_DAILY = "PerDay"
 
 #: A 400 has no reason for this; the vendor says "The input token count (1200293) exceeds the maximum number of
 #: tokens allowed (1048576)."
@@ -131,6 +135,8 @@ def _details(error: APIError) -> list[dict[str, Any]]:
 
 
 def _kind(error: APIError, said: str, details: list[dict[str, Any]]) -> type[ProviderError]:
+    if _used_up(details):
+        return QuotaError
     for item in details:
         if item.get("reason") in _REASONS:
             return _REASONS[item["reason"]]
@@ -142,8 +148,19 @@ def _kind(error: APIError, said: str, details: list[dict[str, Any]]) -> type[Pro
     return _STATUS_WORDS.get(error.status or "", by_number)
 
 
+def _used_up(details: list[dict[str, Any]]) -> bool:
+    """Whether a limit of the day is among those that a 429 names in its google.rpc.QuotaFailure."""
+    return any(_DAILY in str(violation.get("quotaId")) for violation in _listed(details, "violations"))
+
+
+def _listed(details: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """The objects in the lists called `name` of all details."""
+    lists = [item[name] for item in details if isinstance(item.get(name), list)]
+    return [entry for found in lists for entry in found if isinstance(entry, dict)]
+
+
 def _retry_after(error: APIError, details: list[dict[str, Any]], now: float) -> float | None:
-    from llmswitch.providers.http import retry_after
+    from llmswitch.providers.ratelimits import retry_after
 
     for item in details:
         delay = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)s", str(item.get("retryDelay")))
@@ -155,8 +172,7 @@ def _retry_after(error: APIError, details: list[dict[str, Any]], now: float) -> 
 
 def _refused_parameter(said: str, details: list[dict[str, Any]], parameters: Parameters) -> str | None:
     """The parameter that a 400 names, where it was set; None otherwise."""
-    lists = [item["fieldViolations"] for item in details if isinstance(item.get("fieldViolations"), list)]
-    fields = [str(violation.get("field")) for found in lists for violation in found if isinstance(violation, dict)]
+    fields = [str(violation.get("field")) for violation in _listed(details, "fieldViolations")]
     told = re.sub(r"[_ ]", "", " ".join((*fields, said))).lower()
     for marker, name in _PARAMETER_MARKERS.items():
         if marker in told and getattr(parameters, name) is not None:

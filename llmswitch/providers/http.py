@@ -6,21 +6,20 @@ from the environment never stands between us and this machine. Only imported whe
 
 from __future__ import annotations
 
-import math
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
+from urllib.request import getproxies
 
 import httpx2
 
 from llmswitch.errors import CallConnectionError, CallTimeoutError, ConfigError, MalformedError, ProviderError
 from llmswitch.providers.base import Endpoint
+from llmswitch.providers.pools import Pools
+from llmswitch.providers.ratelimits import Listener, listener
 from llmswitch.trust import is_loopback
 
-__all__ = ["HTTP_ERRORS", "http_client", "retry_after"]
+__all__ = ["HTTP_ERRORS", "http_client"]
 
 #: native type -> ours, the first match in order counts; what is not here is a bug of ours and is not caught.
 HTTP_ERRORS: Mapping[type[Exception], type[ProviderError]] = {
@@ -44,29 +43,56 @@ class TooLargeError(httpx2.DecodingError):
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    """A response's body, unpacked and counted. The response that it is put into must not unpack it again."""
+    """A response's body, unpacked and counted; it takes the response's place for its own, which unpacks nothing."""
 
     def __init__(self, response: httpx2.Response, most_line: int) -> None:
         assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101  # an AsyncClient's response has one
         self._packed = response.stream
-        self._headers = response.headers.copy()
+        self._packing = response.headers.get("content-encoding")
+        if self._packing is not None:
+            del response.headers["content-encoding"]
         self._left = _MOST_BYTES
         self._most_line = most_line
         self._line = 0
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        # one of its own each time: the SDK of OpenAI reads on, after its iterator, to keep the connection
-        body = httpx2.Response(200, headers=self._headers, stream=self._packed)
-        async with aclosing(body.aiter_bytes()) as parts:
+        parts = self._unpacked()
+        try:
             async for part in parts:
                 self._left -= len(part)
                 self._line = 0 if b"\n" in part else self._line + len(part)
                 if self._left < 0 or self._line > self._most_line:
                     raise TooLargeError("it is too large to be one")
                 yield part
+        finally:
+            if isinstance(parts, AsyncGenerator):
+                await parts.aclose()
+
+    def _unpacked(self) -> AsyncIterator[bytes]:
+        """Anew each time: the SDK of OpenAI reads on, after its iterator, to keep the connection."""
+        if self._packing is None:
+            return aiter(self._packed)
+        packed = httpx2.Response(200, headers={"content-encoding": self._packing}, stream=self._packed)
+        return packed.aiter_bytes()
 
     async def aclose(self) -> None:
         await self._packed.aclose()
+
+
+class _Told(httpx2.AsyncByteStream):
+    """A request's body that tells when it has been written."""
+
+    def __init__(self, body: httpx2.AsyncByteStream, whom: Listener) -> None:
+        self._body = body
+        self._whom = whom
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for part in self._body:
+            yield part
+        self._whom.sent()
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
 
 
 class _Client(httpx2.AsyncClient):
@@ -80,9 +106,13 @@ class _Client(httpx2.AsyncClient):
         auth: Any = httpx2.USE_CLIENT_DEFAULT,
         follow_redirects: Any = httpx2.USE_CLIENT_DEFAULT,
     ) -> httpx2.Response:
+        heard = listener()
+        if heard is not None and isinstance(request.stream, httpx2.AsyncByteStream):
+            request.stream = _Told(request.stream, heard)
         response = await super().send(request, stream=True, auth=auth, follow_redirects=follow_redirects)
+        if heard is not None:
+            heard.answered(response.headers)
         response.stream = _Bounded(response, _MOST_LINE if stream else _MOST_BYTES)
-        response.headers.pop("content-encoding", None)
         if not stream:
             await response.aread()
         return response
@@ -102,36 +132,20 @@ def http_client(endpoint: Endpoint, url_variable: str) -> httpx2.AsyncClient:
         raise ConfigError(
             f"{url_variable} is no address that can be asked: {str(error).rstrip('.')}.", provider=endpoint.provider
         ) from error
+    ambient = not is_loopback(endpoint.base_url)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else httpx2.create_ssl_context(trust_env=ambient)
+    # as many idle ones as the SDKs keep: fewer, and each rush of calls would shake hands anew
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100)
+
+    def pool() -> httpx2.AsyncHTTPTransport:
+        return httpx2.AsyncHTTPTransport(verify=context, trust_env=ambient, limits=limits)
+
     return _Client(
-        verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else True,
+        verify=context,
         follow_redirects=False,
-        trust_env=not is_loopback(endpoint.base_url),
+        trust_env=ambient,
         timeout=httpx2.Timeout(None, connect=endpoint.connect_timeout_s),
-        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=20),
+        limits=limits,
+        # a client that is given a transport passes the environment's proxies over
+        transport=None if ambient and getproxies() else Pools(pool),
     )
-
-
-def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds the vendor asks to wait, at least 0; None where it names no time that can be read.
-
-    `headers` finds names in lower case (httpx2.Headers in any), `now` is epoch seconds. Milliseconds, which
-    OpenAI and Azure send, go before RFC 9110's `Retry-After`, which is seconds (fractions are met) or a date.
-    """
-    for name, unit in (("retry-after-ms", 1000.0), ("x-ms-retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        wait = _seconds(headers.get(name, ""), unit)
-        if wait is not None:
-            return wait
-    try:
-        due = parsedate_to_datetime(headers.get("retry-after", ""))
-    except (ValueError, OverflowError):
-        return None
-    # a date that names no zone would be read as local time; RFC 9110 knows GMT alone
-    return max(0.0, due.replace(tzinfo=due.tzinfo or UTC).timestamp() - now)
-
-
-def _seconds(text: str, unit: float) -> float | None:
-    try:
-        value = float(text) / unit
-    except ValueError:
-        return None
-    return max(0.0, value) if math.isfinite(value) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -11,28 +12,33 @@ from llmswitch.runs.cost import CostReport, CostRow
 
 __all__ = ["report_document", "report_table"]
 
-_COLUMNS = ("calls", "errors", "cached", "input", "output", "cost", "saved", "unknown price")
+#: shown where there is some: money for attempts whose answer nobody got, part of the cost
+_LOST = "of it lost"
+_COLUMNS = ("calls", "errors", "cached", "input", "output", "cost", _LOST, "saved", "unknown price")
 
 
 def report_table(report: CostReport) -> Table:
     """One row a group and a row of totals. A sum that some call's unknown price is missing from is 'at least' it."""
-    columns = (*(Column(key) for key in report.by), *(Column(title, number=True) for title in _COLUMNS))
-    rows = tuple((*(key or UNKNOWN for key in row.keys), *_cells(row)) for row in report.rows)
-    footer = ("total", *("" for _ in report.by[1:]), *_cells(report.total))
+    titles = [title for title in _COLUMNS if title != _LOST or report.total.lost]
+    columns = (*(Column(key) for key in report.by), *(Column(title, number=True) for title in titles))
+    rows = tuple((*(key or UNKNOWN for key in row.keys), *_cells(row, titles)) for row in report.rows)
+    footer = ("total", *("" for _ in report.by[1:]), *_cells(report.total, titles))
     return Table(columns, rows, footer=footer)
 
 
-def _cells(row: CostRow) -> tuple[str, ...]:
-    return (
-        count(row.calls),
-        count(row.errors),
-        count(row.cached),
-        count(row.input_tokens),
-        count(row.output_tokens),
-        _spent(row),
-        money(row.saved),
-        count(row.unknown_price_calls),
-    )
+def _cells(row: CostRow, titles: Sequence[str]) -> tuple[str, ...]:
+    cells = {
+        "calls": count(row.calls),
+        "errors": count(row.errors),
+        "cached": count(row.cached),
+        "input": count(row.input_tokens),
+        "output": count(row.output_tokens),
+        "cost": _spent(row),
+        _LOST: money(row.lost, exact=False) if row.lost else "",
+        "saved": money(row.saved),
+        "unknown price": count(row.unknown_price_calls),
+    }
+    return tuple(cells[title] for title in titles)
 
 
 def _spent(row: CostRow) -> str:
@@ -60,6 +66,7 @@ def _figures(row: CostRow) -> dict[str, Any]:
         "input_tokens": row.input_tokens,
         "output_tokens": row.output_tokens,
         "cost": None if row.cost is None else {"amount": _plain(row.cost), "exact": row.exact},
+        "lost": _plain(row.lost),
         "saved": _plain(row.saved),
         "unknown_price_calls": row.unknown_price_calls,
     }

@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from llmswitch.cache import ResponseCache, cache_key, lookup
+from llmswitch.cache import AnswerCache, cache_key, lookup
 from llmswitch.conversations import Conversations, Turn
 from llmswitch.errors import StorageError
 from llmswitch.ledger import Caller, Ledger, call_row, record_or_warn
 from llmswitch.pricing import Prices, load_prices
+from llmswitch.redis_cache import open_cache
 from llmswitch.runs.call import Call
-from llmswitch.types import Chunk, Request, Response
+from llmswitch.runs.policy import Policy, read_policy
+from llmswitch.types import Chunk, Response, Secret
 
 if TYPE_CHECKING:
     from llmswitch.profiles import Settings
     from llmswitch.providers.base import Provider
+    from llmswitch.runs.route import Route
+    from llmswitch.runs.shared import Shared
 
-__all__ = ["NOT_YET", "Deadlines", "Services", "answer", "find_cached", "remember"]
+__all__ = [
+    "NOT_YET",
+    "Asking",
+    "Connect",
+    "Deadlines",
+    "Services",
+    "Store",
+    "answer",
+    "caller",
+    "find_cached",
+    "remember",
+]
 
-
+#: makes the adapter of a call's endpoint, which may take an import; the adapter stays open
+Connect = Callable[[Call], Awaitable["Provider"]]
 #: variables of profiles whose features are still to come: set, they are warned about, not silently ignored
-NOT_YET = (
-    "REDIS_URL",
-    "LLM_FALLBACK",
-    "LLM_FALLBACK_ON",
-    "LLM_BALANCE",
-    "LLM_TIERS",
-    "LLM_MAX_RETRIES",
-    "LLM_BUDGET_DAILY",
-    "LLM_BUDGET_MONTHLY",
-)
+NOT_YET = ("LLM_TIERS",)
 
 
 class Deadlines(NamedTuple):
@@ -42,16 +50,25 @@ class Deadlines(NamedTuple):
     named: str
 
 
+class Store(NamedTuple):
+    """Where health and limits are kept: a file on this machine, and before it a Redis where there is one."""
+
+    path: Path
+    redis_url: Secret | None = None
+
+
 class Services(NamedTuple):
     """What calls share: stores, prices, deadlines, where warnings go. `clock` is monotonic, `wall` epoch seconds."""
 
-    cache: ResponseCache | None
+    cache: AnswerCache | None
     namespace: str | None
     refresh: bool
     ledger: Ledger
     conversations: Conversations | None
     prices: Prices
     deadlines: Deadlines
+    policy: Policy
+    store: Store
     warn: Callable[[str], None]
     clock: Callable[[], float]
     wall: Callable[[], float]
@@ -63,11 +80,15 @@ class Services(NamedTuple):
         *,
         use_cache: bool = True,
         refresh: bool = False,
+        policy: Policy | None = None,
         warn: Callable[[str], None],
         clock: Callable[[], float],
         wall: Callable[[], float],
     ) -> Services:
-        """Reads every setting that can be wrong, and opens nothing; raises ConfigError."""
+        """Reads every setting that can be wrong, and opens nothing; raises ConfigError.
+
+        `policy` is the settings' own where none is given.
+        """
         for name in NOT_YET:
             if settings.find(name) is not None:
                 warn(f"{settings.where(name)} has no effect in this version of llmswitch.")
@@ -75,7 +96,7 @@ class Services(NamedTuple):
         cached = settings.flag("CACHE_ENABLED") and use_cache and bool(ttl)
         total = settings.seconds("LLM_TIMEOUT")
         return cls(
-            cache=ResponseCache(settings.paths.responses, ttl_s=ttl or 0, wall=wall) if cached else None,
+            cache=open_cache(settings, ttl_s=ttl or 0, wall=wall, warn=warn) if cached else None,
             namespace=settings.get("CACHE_NAMESPACE"),
             refresh=refresh,
             ledger=Ledger(settings.paths.ledger),
@@ -87,74 +108,54 @@ class Services(NamedTuple):
                 idle_s=min(total, settings.seconds("LLM_IDLE_TIMEOUT")),
                 named=settings.where("LLM_TIMEOUT"),
             ),
+            policy=policy or read_policy(settings),
+            store=Store(settings.paths.state, settings.secret("REDIS_URL")),
             warn=warn,
             clock=clock,
             wall=wall,
         )
 
 
-def _caller(call: Call) -> Caller:
+def caller(call: Call) -> Caller:
+    """Who the ledger says has asked."""
     return Caller(call.command, call.target.text, call.profile, call.conversation_id)
 
 
-def find_cached(call: Call, services: Services) -> Response | None:
-    """The stored answer, put on record; None where there is none. Imports neither asyncio nor an SDK."""
+def find_cached(calls: Sequence[Call], services: Services) -> Response | None:
+    """The stored answer of the first call that has one, put on record; None where none has. Imports neither asyncio
+    nor an SDK."""
     if services.cache is None or services.refresh:
         return None
-    at = services.wall()
-    try:
-        found = lookup(services.cache, cache_key(call.endpoint, call.request, services.namespace), services.clock)
-    except StorageError as error:
-        services.warn(error.message)
-        return None
-    if found is not None:
-        record_or_warn(services.ledger, call_row(_caller(call), found, started_at=at), services.warn)
-    return found
+    for call in calls:
+        at = services.wall()
+        try:
+            found = lookup(services.cache, cache_key(call.endpoint, call.request, services.namespace), services.clock)
+        except StorageError as error:
+            services.warn(error.message)
+            return None
+        if found is not None:
+            record_or_warn(services.ledger, call_row(caller(call), found, started_at=at), services.warn)
+            return found
+    return None
 
 
-def answer(call: Call, services: Services, adapter: Provider) -> AsyncIterator[Chunk]:
+class Asking(NamedTuple):
+    """What it takes to ask for real."""
+
+    services: Services
+    shared: Shared
+    connect: Connect
+
+
+def answer(route: Route, asking: Asking, *, notify: Callable[[str], None] = lambda told: None) -> AsyncIterator[Chunk]:
     """Ask for real: pieces of text, then a last chunk with the whole response. Raises every error of errors.py.
 
-    `adapter` is the call's own vendor, connected to the call's endpoint: importing its SDK or loading the embedded
-    model is over before any clock starts. It stays open.
+    `asking.connect` gives the adapter of each target that is really asked; for the first one it is called before any
+    clock starts. `notify` is told what the call is doing while it shows nothing.
     """
-    return _layers(call, services, adapter).stream(call.request)
+    from llmswitch.runs.stack import stack
 
-
-def _layers(call: Call, services: Services, adapter: Provider) -> Provider:
-    """The layers of one call, innermost first."""
-    from llmswitch.layers.attempt import AttemptLayer, Patience
-    from llmswitch.layers.cache import CacheLayer
-    from llmswitch.layers.deadline import DeadlineLayer
-    from llmswitch.layers.lenient import LenientLayer
-    from llmswitch.layers.price import PriceLayer
-    from llmswitch.layers.record import RecordLayer
-    from llmswitch.layers.schema import SchemaLayer
-
-    endpoint, deadlines, clock = call.endpoint, services.deadlines, services.clock
-    patience = Patience(deadlines.first_token_s, deadlines.idle_s)
-    provider: Provider = AttemptLayer(adapter, provider=endpoint.provider, patience=patience, clock=clock)
-    provider = LenientLayer(provider, warn=services.warn)
-    provider = PriceLayer(provider, endpoint=endpoint, prices=services.prices, clock=clock, wall=services.wall)
-    provider = SchemaLayer(provider)
-    if services.cache is not None:
-
-        def key(request: Request) -> str:
-            return cache_key(endpoint, request, services.namespace)
-
-        provider = CacheLayer(
-            provider, cache=services.cache, key=key, refresh=services.refresh, warn=services.warn, clock=clock
-        )
-    provider = DeadlineLayer(provider, total_s=deadlines.total_s, clock=clock, named=deadlines.named)
-    return RecordLayer(
-        provider,
-        provider=endpoint.provider,
-        caller=_caller(call),
-        ledger=services.ledger,
-        warn=services.warn,
-        clock=clock,
-        wall=services.wall,
-    )
+    return stack(route, asking, notify)
 
 
 def remember(call: Call, services: Services, response: Response) -> None:

@@ -6,8 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from llmswitch.errors import ConfigError
+from llmswitch.pricing import PriceKey
 from llmswitch.profiles import Settings
 from llmswitch.providers import find_vendor, vendor_names
 from llmswitch.providers.base import Endpoint, Vendor
@@ -18,6 +20,8 @@ __all__ = ["Call", "Question", "choose_target", "needed", "settle", "standing_pa
 
 
 _NOTHING_SET = Parameters()
+#: the longest answer under a budget where nobody said, in tokens
+BOUND = 8192
 
 #: what a caller may give for a parameter, and what to call it; `stop` is checked text by text
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
@@ -38,6 +42,12 @@ class Question(NamedTuple):
     parameters: Parameters = _NOTHING_SET
     schema: Mapping[str, Any] | None = None
     stream: bool = True
+    #: whether pieces that were sent may be taken back: see `Chunk.restart`
+    restarts: bool = False
+    #: calls of one conversation stay with one target, where a balance chooses
+    conversation: str | None = None
+    #: whether an answer must be bounded, because a budget has to hold it
+    bounded: bool = False
 
 
 class Call(NamedTuple):
@@ -50,6 +60,33 @@ class Call(NamedTuple):
     command: str = "ask"
     profile: str | None = None
     conversation_id: str | None = None
+    #: requests and tokens a minute that the settings allow this provider
+    per_minute: tuple[int | None, int | None] = (None, None)
+
+    @property
+    def key(self) -> str:
+        """What calls to the same target share: its health and its limits are known by this name. No secret in it."""
+        endpoint = self.endpoint
+        account = "/".join(part for part in (endpoint.organization, endpoint.project, endpoint.location) if part)
+        host = urlsplit(endpoint.base_url).netloc.rpartition("@")[2]
+        return f"{endpoint.provider}:{self.request.model}@{host}" + (f"/{account}" if account else "")
+
+    @property
+    def price_key(self) -> PriceKey:
+        """What its price is looked up by, before anybody answered."""
+        endpoint = self.endpoint
+        return PriceKey(
+            endpoint.provider,
+            self.request.model,
+            price_provider=endpoint.price_provider,
+            price_model=endpoint.price_model,
+        )
+
+    @property
+    def text_bytes(self) -> int:
+        """The UTF-8 bytes of its texts; attachments are not counted."""
+        texts = [self.request.system or "", *(message.text for message in self.request.messages)]
+        return sum(len(text.encode("utf-8", "replace")) for text in texts)
 
 
 def choose_target(
@@ -111,10 +148,13 @@ def settle(settings: Settings, target: Target, question: Question) -> Call:
         schema=question.schema,
         stream=question.stream,
         optional=optional,
+        restarts=question.restarts,
     )
     _check_text(request.system or "", "the system prompt")
     _check_attachments(vendor, request)
-    return Call(vendor, endpoint, request, target, profile=settings.profile)
+    prefix = vendor.key.upper().replace("-", "_")
+    per_minute = (settings.integer(f"{prefix}_RPM", 1), settings.integer(f"{prefix}_TPM", 1))
+    return Call(vendor, endpoint, request, target, profile=settings.profile, per_minute=per_minute)
 
 
 def standing_parameters(settings: Settings) -> dict[str, Any]:
@@ -131,10 +171,11 @@ def _parameters(
     known = standing_parameters(settings)
     if "max_tokens" not in known and vendor.default_max_tokens is not None:
         known["max_tokens"] = vendor.default_max_tokens
-    values = {**known, **asked}
+    bounded = question.bounded or any(settings.find(name) for name in ("LLM_BUDGET_DAILY", "LLM_BUDGET_MONTHLY"))
+    values = ({"max_tokens": BOUND} if bounded else {}) | known | asked
     if "stop" in values:
         values["stop"] = tuple(values["stop"])
-    optional = frozenset(known) - frozenset(asked)
+    optional = frozenset(known) - frozenset(asked) - ({"max_tokens"} if bounded else frozenset())
     return Parameters(**{name: values[name] for name in PARAMETERS if name in values}), optional
 
 

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from llmswitch.errors import CallInterruptedError, ConfigError
 from llmswitch.profiles import Settings
-from llmswitch.providers import find_vendor, vendor_names
-from llmswitch.providers.base import Provider
-from llmswitch.runs.ask import Services, find_cached
-from llmswitch.runs.call import Call, Question, needed, settle
+from llmswitch.runs.adapters import Adapters
+from llmswitch.runs.ask import Asking, Services, find_cached
+from llmswitch.runs.call import Call, Question, needed
 from llmswitch.runs.judge import Asked, Judgement, judge
 from llmswitch.runs.rehearsal import rehearse
+from llmswitch.runs.route import Route, configured, settle_own
 from llmswitch.runs.sampling import Progress, Sample, plan, take
+from llmswitch.runs.shared import Shared
 from llmswitch.targets import parse_target
-from llmswitch.types import Target
 
-__all__ = ["Comparison", "Job", "compare", "settle_calls"]
+__all__ = ["Comparison", "Job", "compare", "compare_with", "settle_calls"]
 
 
 class Comparison(NamedTuple):
@@ -55,7 +54,7 @@ class Comparison(NamedTuple):
 class Job(NamedTuple):
     """What to compare: settled calls, each asked `repeats` times; `judge` is the call of whoever ranks the answers.
 
-    `asked` is what the judge is told of the question.
+    `asked` is what the judge is told of the question; `spares` are asked in the place of a target that fails.
     """
 
     asked: Asked
@@ -63,6 +62,7 @@ class Job(NamedTuple):
     repeats: int
     seed: int
     judge: Call | None = None
+    spares: tuple[Call, ...] = ()
 
 
 def settle_calls(
@@ -74,9 +74,9 @@ def settle_calls(
     that nobody named and that cannot be asked is left out with a warning.
     """
     calls = []
-    for target in [parse_target(text, "--target") for text in named] or _configured(settings):
+    for target in [parse_target(text, "--target") for text in named] or configured(settings):
         try:
-            calls.append(_settle(settings, target, question))
+            calls.append(settle_own(settings, target, question)._replace(command="compare"))
         except ConfigError as error:
             if named:
                 raise
@@ -85,23 +85,6 @@ def settle_calls(
         raise ConfigError(f"there is no target to ask: {needed(settings)}, or name targets, as in -t claude -t openai.")
     _check_different(calls)
     return tuple(calls)
-
-
-def _configured(settings: Settings) -> list[Target]:
-    """LLM_PROVIDER's target first, then every other provider that is configured."""
-    chosen = settings.get("LLM_PROVIDER")
-    targets = [parse_target(chosen, settings.where("LLM_PROVIDER"))] if chosen is not None else []
-    first = find_vendor(targets[0].provider, settings).key if targets else None
-    names = (find_vendor(name, settings) for name in vendor_names(settings))
-    return targets + [
-        Target(vendor.key, text=vendor.key) for vendor in names if vendor.key != first and vendor.configured(settings)
-    ]
-
-
-def _settle(settings: Settings, target: Target, question: Question) -> Call:
-    """A target's own parameters go before the flags', which are for all: two targets may differ in nothing else."""
-    common = replace(question.parameters, **dict.fromkeys(target.parameters.as_dict()))
-    return settle(settings, target, question._replace(parameters=common))._replace(command="compare")
 
 
 def _check_different(calls: Sequence[Call]) -> None:
@@ -115,43 +98,49 @@ def _check_different(calls: Sequence[Call]) -> None:
 
 
 async def compare(job: Job, services: Services, progress: Progress) -> Comparison:
+    """`compare_with` what is opened for this one comparison."""
+    shared, adapters = Shared(services), Adapters()
+    try:
+        return await compare_with(job, Asking(services, shared, adapters.get), adapters, progress)
+    finally:
+        await adapters.aclose()
+        await shared.aclose()
+
+
+async def compare_with(job: Job, asking: Asking, adapters: Adapters, progress: Progress) -> Comparison:
     """Ask every target; raises ConfigError where an SDK or a model is not there, before anything is sent.
 
     No clock starts before every SDK is imported and the price list is there. With repeats the cache is left alone:
     what it holds was measured once. Cancelling this ends it early, and what was finished is in the result.
     """
     if job.repeats > 1:
-        services = services._replace(cache=None)
+        asking = asking._replace(services=asking.services._replace(cache=None))
     blocks = plan(len(job.calls), job.repeats, job.seed)
-    cached = _cached(job.calls, services, progress)
+    cached = _cached(job.calls, asking.services, progress)
     asked = tuple(tuple(planned for planned in block if planned.target not in cached) for block in blocks)
-    adapters: dict[int, Provider] = {}
-    try:
-        asked_now = {index: call for index, call in enumerate(job.calls) if index not in cached}
-        await _connected(asked_now, adapters)
-        await rehearse(asked_now.values())
-        samples, interrupted = await take([block for block in asked if block], job.calls, adapters, services, progress)
-        comparison = Comparison(
-            prompt=job.asked.prompt,
-            targets=tuple(call.target.text for call in job.calls),
-            samples=(*cached.values(), *samples),
-            repeats=job.repeats,
-            seed=job.seed,
-            profile=job.calls[0].profile,
-            interrupted=interrupted,
-        )
-        if job.judge is not None and not interrupted:
-            comparison = await _judged(comparison, job.asked, job.judge, services)
-        return comparison
-    finally:
-        for adapter in adapters.values():
-            await adapter.aclose()
+    asked_now = [call for index, call in enumerate(job.calls) if index not in cached]
+    await _connected(asked_now, adapters)
+    await rehearse(asked_now)
+    routes = [Route((call, *(spare for spare in job.spares if spare.key != call.key))) for call in job.calls]
+    samples, interrupted = await take([block for block in asked if block], routes, asking, progress)
+    comparison = Comparison(
+        prompt=job.asked.prompt,
+        targets=tuple(call.target.text for call in job.calls),
+        samples=(*cached.values(), *samples),
+        repeats=job.repeats,
+        seed=job.seed,
+        profile=job.calls[0].profile,
+        interrupted=interrupted,
+    )
+    if job.judge is not None and not interrupted:
+        comparison = await _judged(comparison, job.asked, job.judge, asking)
+    return comparison
 
 
 def _cached(calls: Sequence[Call], services: Services, progress: Progress) -> dict[int, Sample]:
     found = {}
     for index, call in enumerate(calls):
-        response = find_cached(call, services)
+        response = find_cached((call,), services)
         if response is not None:
             found[index] = Sample(call.target.text, call.endpoint.provider, call.request.model, 0, response)
             progress.started(index)
@@ -159,7 +148,7 @@ def _cached(calls: Sequence[Call], services: Services, progress: Progress) -> di
     return found
 
 
-async def _connected(calls: Mapping[int, Call], adapters: dict[int, Provider]) -> None:
+async def _connected(calls: Sequence[Call], adapters: Adapters) -> None:
     stopped = threading.Event()
     try:
         await asyncio.to_thread(_connect, calls, adapters, stopped)
@@ -167,8 +156,8 @@ async def _connected(calls: Mapping[int, Call], adapters: dict[int, Provider]) -
         stopped.set()
 
 
-def _connect(calls: Mapping[int, Call], adapters: dict[int, Provider], stopped: threading.Event) -> None:
-    """Put each call's adapter into `adapters`, until `stopped`. Slow: imports SDKs and loads the embedded model.
+def _connect(calls: Sequence[Call], adapters: Adapters, stopped: threading.Event) -> None:
+    """Connect each call's adapter, until `stopped`. Slow: imports SDKs and loads the embedded model.
 
     One after another, in one thread: imports of packages that share others, in several threads at once, take no
     less time and may see each other half done.
@@ -177,14 +166,14 @@ def _connect(calls: Mapping[int, Call], adapters: dict[int, Provider], stopped: 
 
     if calls:
         load_price_list()
-    for index, call in calls.items():
+    for call in calls:
         if stopped.is_set():  # a Ctrl-C, which would otherwise wait for the rest
             return
-        adapters[index] = call.vendor.connect(call.endpoint)
+        adapters.connect(call)
 
 
-async def _judged(comparison: Comparison, asked: Asked, call: Call, services: Services) -> Comparison:
+async def _judged(comparison: Comparison, asked: Asked, call: Call, asking: Asking) -> Comparison:
     answers = {s.target: s.response.text for s in comparison.results if s.response is not None and s.response.text}
-    judgement = await judge(asked, answers, call, services)
+    judgement = await judge(asked, answers, call, asking)
     stopped = isinstance(judgement.error, CallInterruptedError)
     return comparison._replace(judgement=judgement, interrupted=stopped)

@@ -1,4 +1,8 @@
-"""What was spent: the ledger's calls, grouped and summed. Money is summed as whole pico-dollars, so sums are exact."""
+"""What was spent: the ledger's rows, grouped and summed. Money is summed as whole pico-dollars, so sums are exact.
+
+Most rows are calls; those that are `lost` are what a call spent besides, on attempts whose answer nobody got: a
+hedge's loser, a stream that was cut and retried. They count as spend, and as no call.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +26,10 @@ KEYS = {
 }
 
 #: A call that failed before its first token is taken to have cost nothing, unless it may have failed in its answer.
-_SUMS = """count(*) AS calls, count(error_kind) AS errors, sum(cached) AS cached,
+_SUMS = """sum(lost IS NULL) AS calls, count(error_kind) AS errors, sum(cached) AS cached,
     sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
     sum(cost_pico) AS cost, sum(cost_pico IS NOT NULL AND NOT cached) AS priced,
-    min(cost_exact) AS exact, sum(saved_pico) AS saved,
+    min(cost_exact) AS exact, sum(saved_pico) AS saved, sum(cost_pico) FILTER (WHERE lost IS NOT NULL) AS lost,
     sum(cost_pico IS NULL AND (error_kind IS NULL OR time_to_first_token_s IS NOT NULL
         OR error_kind IN ('truncated', 'malformed', 'timeout', 'content_filter'))) AS unknown"""
 
@@ -34,8 +38,8 @@ _SUMS = """count(*) AS calls, count(error_kind) AS errors, sum(cached) AS cached
 class CostRow:
     """The calls of one group; `keys` in the order of the report's `by`.
 
-    `cost` and `saved` are USD. `cost` is the sum of what is known, and None where prices are missing and none is
-    known: that cached answers cost 0 tells nothing of the rest.
+    `cost`, `saved` and `lost` are USD. `cost` is the sum of what is known, and None where prices are missing and none
+    is known: that cached answers cost 0 tells nothing of the rest. `lost` is the part of it that bought no answer.
     `unknown_price_calls` tells how many are missing from it, and with any, or an assumed rate, it is not `exact`.
     """
 
@@ -49,6 +53,7 @@ class CostRow:
     exact: bool
     unknown_price_calls: int
     saved: Decimal
+    lost: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ def _row(line: sqlite3.Row, keys: int) -> CostRow:
     known = line["priced"] or not line["unknown"]
     return CostRow(
         keys=tuple(line)[:keys],
-        calls=line["calls"],
+        calls=line["calls"] or 0,
         errors=line["errors"],
         cached=line["cached"] or 0,
         input_tokens=line["input_tokens"],
@@ -93,4 +98,5 @@ def _row(line: sqlite3.Row, keys: int) -> CostRow:
         exact=line["exact"] != 0 and not line["unknown"],
         unknown_price_calls=line["unknown"] or 0,
         saved=from_pico(line["saved"] or 0),
+        lost=from_pico(line["lost"] or 0),
     )

@@ -20,10 +20,11 @@ from typing import Any, NamedTuple
 from llmswitch.errors import CallInterruptedError, ConfigError, LLMSwitchError, MalformedError
 from llmswitch.layers.base import Layer, collect
 from llmswitch.providers.base import Provider
-from llmswitch.runs.ask import Services, answer
+from llmswitch.runs.ask import Asking, answer
 from llmswitch.runs.call import Call
+from llmswitch.runs.route import Route
 from llmswitch.text import encodable, one_line
-from llmswitch.types import Chunk, Cost, Message, Request, Response, Trace
+from llmswitch.types import Chunk, Cost, Message, Request, Response
 
 __all__ = ["Asked", "Judgement", "Verdict", "judge", "letters"]
 
@@ -86,7 +87,7 @@ class Asked(NamedTuple):
     system: str | None = None
 
 
-async def judge(asked: Asked, answers: Mapping[str, str], call: Call, services: Services) -> Judgement:
+async def judge(asked: Asked, answers: Mapping[str, str], call: Call, asking: Asking) -> Judgement:
     """Rank `answers` (by target) to what was `asked`; never raises for what the judge does wrong.
 
     The attachments of `call`'s last message are shown to the judge as well.
@@ -105,14 +106,10 @@ async def judge(asked: Asked, answers: Mapping[str, str], call: Call, services: 
     tasks: list[asyncio.Task[_Asking]] = []
     failed: LLMSwitchError | None = None
     try:
-        adapter = await asyncio.to_thread(call.vendor.connect, call.endpoint)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for shown in (order, order[::-1]):
-                    question = _question(call, asked, {target: judged[target] for target in shown})
-                    tasks.append(group.create_task(_ask(question, shown, services, adapter)))
-        finally:
-            await adapter.aclose()
+        async with asyncio.TaskGroup() as group:
+            for shown in (order, order[::-1]):
+                question = _question(call, asked, {target: judged[target] for target in shown})
+                tasks.append(group.create_task(_ask(question, shown, asking)))
     except LLMSwitchError as error:
         failed = error
     except asyncio.CancelledError:
@@ -150,15 +147,19 @@ def _cost(askings: Sequence[_Asking]) -> Cost | None:
     )
 
 
-async def _ask(call: Call, order: tuple[str, ...], services: Services, adapter: Provider) -> _Asking:
+async def _ask(call: Call, order: tuple[str, ...], asking: Asking) -> _Asking:
     """A reply from the cache that is no verdict is asked for once more: it would be none for as long as it is kept."""
     response: Response | None = None
+
+    async def shaped(call: Call) -> Provider:
+        return _Shaped(await asking.connect(call), _schema(order))
+
     try:
-        response = await collect(answer(call, services, _Shaped(adapter, _schema(order))))
+        response = await collect(answer(Route((call,)), asking._replace(connect=shaped)))
         return _Asking(response, _verdict(response, order), None)
     except LLMSwitchError as error:
         if response is not None and response.cached:
-            return await _ask(call, order, services._replace(refresh=True), adapter)
+            return await _ask(call, order, asking._replace(services=asking.services._replace(refresh=True)))
         return _Asking(response, None, error)
 
 
@@ -179,7 +180,7 @@ def _question(call: Call, asked: Asked, answers: Mapping[str, str]) -> Call:
         messages=(Message("user", "\n\n".join(parts), call.request.messages[-1].attachments),),
         system=_SYSTEM.format(mark=mark),
         stream=True,
-        trace=Trace(),
+        restarts=True,
     )
     return call._replace(request=request)
 

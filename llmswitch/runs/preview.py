@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from llmswitch.pricing import Estimate, PriceKey
+from llmswitch.pricing import Estimate
 from llmswitch.profiles import Settings
 from llmswitch.runs.ask import Services
 from llmswitch.runs.call import Call
@@ -31,18 +31,15 @@ class Preview:
 def preview(call: Call, services: Services, settings: Settings) -> Preview:
     """The call as its adapter would send it. Attachments are shortened to their size."""
     endpoint, request = call.endpoint, call.request
-    key = PriceKey(
-        endpoint.provider, request.model, price_provider=endpoint.price_provider, price_model=endpoint.price_model
-    )
-    texts = [request.system or "", *(message.text for message in request.messages)]
-    size = sum(len(text.encode("utf-8", "replace")) for text in texts)
     secrets = _secrets(settings)
     return Preview(
         provider=endpoint.provider,
         request_model=request.model,
         base_url=_masked(endpoint.identity()["base_url"], secrets),
         body=_masked(call.vendor.preview(endpoint, request), secrets),
-        estimate=services.prices.estimate(size, request.parameters.max_tokens, key, services.wall()),
+        estimate=services.prices.estimate(
+            call.text_bytes, request.parameters.max_tokens, call.price_key, services.wall()
+        ),
     )
 
 

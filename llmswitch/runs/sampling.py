@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from llmswitch.errors import CallInterruptedError, LLMSwitchError, TruncatedError
 from llmswitch.layers.base import opened
-from llmswitch.providers.base import Provider
-from llmswitch.runs.ask import Services, answer
+from llmswitch.runs.ask import Asking, answer
 from llmswitch.runs.call import Call
-from llmswitch.types import Response, Trace
+from llmswitch.runs.route import Route
+from llmswitch.types import Response
 
-__all__ = ["Planned", "Progress", "Sample", "plan", "take"]
+__all__ = ["Planned", "Progress", "Quiet", "Sample", "plan", "take"]
 
 
 class Planned(NamedTuple):
@@ -60,9 +59,36 @@ class Progress(Protocol):
         """A piece of the answer came."""
         ...
 
+    def restarted(self, index: int) -> None:
+        """The pieces so far are void: the answer begins again."""
+        ...
+
+    def told(self, index: int, line: str) -> None:
+        """What the call is doing while nothing comes, in a line."""
+        ...
+
     def ended(self, index: int, sample: Sample) -> None:
         """The call is over, however it ended."""
         ...
+
+
+class Quiet:
+    """A `Progress` for nobody."""
+
+    def started(self, index: int) -> None:
+        """Nobody looks."""
+
+    def text(self, index: int, piece: str) -> None:
+        """Nobody looks."""
+
+    def restarted(self, index: int) -> None:
+        """Nobody looks."""
+
+    def told(self, index: int, line: str) -> None:
+        """Nobody looks."""
+
+    def ended(self, index: int, sample: Sample) -> None:
+        """Nobody looks."""
 
 
 def plan(targets: int, repeats: int, seed: int) -> tuple[tuple[Planned, ...], ...]:
@@ -84,9 +110,8 @@ def plan(targets: int, repeats: int, seed: int) -> tuple[tuple[Planned, ...], ..
 
 async def take(
     blocks: Sequence[Sequence[Planned]],
-    calls: Sequence[Call],
-    adapters: Mapping[int, Provider],
-    services: Services,
+    routes: Sequence[Route],
+    asking: Asking,
     progress: Progress,
 ) -> tuple[list[Sample], bool]:
     """Every planned call, in the order of the plan; and whether Ctrl-C cut it short.
@@ -94,6 +119,7 @@ async def take(
     A call that fails is a sample like any other. Cancelling this ends what runs, as interrupted samples, and makes
     no call after them; a target that was not asked at all has an interrupted sample then, too.
     """
+    calls = [route.first for route in routes]
     turns = {call.vendor.key: asyncio.Lock() for call in calls if call.vendor.one_at_a_time}
     samples: list[Sample] = []
     for block in blocks:
@@ -101,9 +127,8 @@ async def take(
             asyncio.create_task(
                 _sample(
                     planned,
-                    calls[planned.target],
-                    adapters[planned.target],
-                    services,
+                    routes[planned.target],
+                    asking,
                     progress,
                     turn=turns.get(calls[planned.target].vendor.key),
                 )
@@ -141,22 +166,25 @@ async def _all_over(running: Iterable[asyncio.Task[Sample]]) -> bool:
 
 async def _sample(
     planned: Planned,
-    call: Call,
-    adapter: Provider,
-    services: Services,
+    route: Route,
+    asking: Asking,
     progress: Progress,
     *,
     turn: asyncio.Lock | None,
 ) -> Sample:
     """One call; no clock of it starts before its `turn`, where there is one."""
-    asked = call._replace(request=replace(call.request, trace=Trace()))
+    call = route.first
     sample = _unanswered(planned, call)
     pieces: list[str] = []
     response: Response | None = None
     try:
-        async with turn or nullcontext(), opened(answer(asked, services, adapter)) as chunks:
+        answered = answer(route, asking, notify=lambda line: progress.told(planned.target, line))
+        async with turn or nullcontext(), opened(answered) as chunks:
             progress.started(planned.target)
             async for chunk in chunks:
+                if chunk.restart:
+                    pieces.clear()
+                    progress.restarted(planned.target)
                 if chunk.text:
                     pieces.append(chunk.text)
                     progress.text(planned.target, chunk.text)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from llmswitch.ledger import Caller, call_row
-from llmswitch.types import Cost, Response, Usage
+from llmswitch.ledger import Caller, call_row, lost_row
+from llmswitch.types import Cost, Response, Spend, Usage
 from tests.cli.command import fill, ledger_of, row, run
 
 #: New York's rules, spelled out so that no time zone files are needed
@@ -51,6 +51,7 @@ def test_an_empty_ledger_is_an_empty_document(home: Path) -> None:
             "input_tokens": None,
             "output_tokens": None,
             "cost": {"amount": "0", "exact": True},
+            "lost": "0",
             "saved": "0",
             "unknown_price_calls": 0,
         },
@@ -84,6 +85,7 @@ def test_spend_is_shown_by_day_provider_and_model_with_its_totals(home: Path) ->
                 "input_tokens": 1010,
                 "output_tokens": 25,
                 "cost": {"amount": "0.000000100001", "exact": True},
+                "lost": "0",
                 "saved": "0",
                 "unknown_price_calls": 0,
             },
@@ -97,6 +99,7 @@ def test_spend_is_shown_by_day_provider_and_model_with_its_totals(home: Path) ->
                 "input_tokens": 10,
                 "output_tokens": 5,
                 "cost": {"amount": "12.5", "exact": False},
+                "lost": "0",
                 "saved": "0",
                 "unknown_price_calls": 0,
             },
@@ -110,6 +113,7 @@ def test_spend_is_shown_by_day_provider_and_model_with_its_totals(home: Path) ->
                 "input_tokens": 0,
                 "output_tokens": 0,
                 "cost": {"amount": "0", "exact": True},
+                "lost": "0",
                 "saved": "0.0025",
                 "unknown_price_calls": 0,
             },
@@ -121,6 +125,7 @@ def test_spend_is_shown_by_day_provider_and_model_with_its_totals(home: Path) ->
             "input_tokens": 1020,
             "output_tokens": 30,
             "cost": {"amount": "12.500000100001", "exact": False},
+            "lost": "0",
             "saved": "0.0025",
             "unknown_price_calls": 0,
         },
@@ -172,6 +177,24 @@ def test_cached_answers_do_not_make_an_unknown_sum_0(home: Path) -> None:
     fill(home, row(at=_at("2026-11-20T10:00"), provider="local", model="free", cost="0"))
     assert _report(home)["total"]["cost"] == {"amount": "0", "exact": False}
     assert "at least $0" in run(home, "cost").stdout.splitlines()[-1]
+
+
+def test_what_bought_no_answer_counts_as_spend_and_as_no_call_and_is_shown_apart(home: Path) -> None:
+    loser = Spend("openai", "gpt-4", "hedged", Usage(8, 2, estimated=True), Cost(Decimal("0.25"), "genai-prices", False))
+    unpriced = loser._replace(provider="local", cost=None)
+    day, caller = _at("2026-11-20T10:00"), Caller("ask", "openai")
+    fill(home, row(at=day, model="gpt-4", cost="0.5"))
+    assert "lost" not in run(home, "cost").stdout
+    fill(home, lost_row(caller, loser, started_at=day), row(at=day, model="gpt-4", cost="0.5"))
+    (entry,) = _report(home)["rows"]
+    assert (entry["calls"], entry["errors"], entry["input_tokens"]) == (2, 0, 28)
+    assert (entry["cost"], entry["lost"]) == ({"amount": "1.25", "exact": False}, "0.25")
+    lines = run(home, "cost").stdout.splitlines()
+    assert re.split(r" {2,}", lines[0])[-4:] == ["cost", "of it lost", "saved", "unknown price"]
+    assert re.search(r"total +2 +0 +0 +28 +12 +~\$1\.2500 +~\$0\.250000 +\$0 +0$", lines[-1])
+    fill(home, lost_row(caller, unpriced, started_at=day))
+    total = _report(home)["total"]
+    assert (total["calls"], total["lost"], total["unknown_price_calls"]) == (2, "0.25", 1)
 
 
 def test_a_day_is_the_local_one_summer_time_included(home: Path) -> None:

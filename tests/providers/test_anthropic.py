@@ -11,7 +11,7 @@ import anthropic
 import pytest
 from anthropic.types.shared import ErrorType
 
-from llmswitch.errors import ConfigError
+from llmswitch.errors import ConfigError, QuotaError
 from llmswitch.providers.anthropic import _ERROR_TYPES, _SDK_ERRORS, VENDOR
 from llmswitch.types import Chunk, Usage
 from tests.providers.asking import ask, below, chunks, failed, settings_of, text_of
@@ -196,3 +196,27 @@ def test_an_error_event_in_a_stream_is_told_by_its_type(server: Recorder, theirs
     assert (error.kind, error.request_id) == (kind, "req_1")
     assert "anthropic: Overloaded" in error.message
     assert text_of(seen) == "Par"
+
+
+@pytest.mark.parametrize(
+    ("status", "theirs", "said", "used_up"),
+    [
+        (402, "billing_error", "no", True),
+        (400, "invalid_request_error", "Your credit balance is too low to access the Anthropic API.", True),
+        (429, "rate_limit_error", "no", False),
+    ],
+)
+def test_a_balance_that_is_used_up_is_told_from_a_limit_that_passes(
+    server: Recorder, status: int, theirs: str, said: str, used_up: bool
+) -> None:
+    server.answer = refused(status, theirs, said)
+    assert isinstance(failed(ask, VENDOR, environ_of(server.url), question()), QuotaError) is used_up
+
+
+def test_a_limit_says_itself_when_it_is_there_again(server: Recorder) -> None:
+    headers = {
+        "anthropic-ratelimit-requests-remaining": "0",
+        "anthropic-ratelimit-requests-reset": "2999-01-01T00:00:00Z",
+    }
+    server.answer = refused(429, "rate_limit_error", "no", **headers)
+    assert (failed(ask, VENDOR, environ_of(server.url), question()).retry_after_s or 0) > 3e10

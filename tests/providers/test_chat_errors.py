@@ -10,7 +10,7 @@ import httpx2
 import openai
 import pytest
 
-from llmswitch.errors import LLMSwitchError, ProviderError
+from llmswitch.errors import LLMSwitchError, ProviderError, QuotaError
 from llmswitch.providers import failures
 from llmswitch.providers.base import Endpoint, Variables
 from llmswitch.providers.chat_errors import native_errors, read
@@ -124,6 +124,29 @@ def test_a_status_alone(status: int, kind: str) -> None:
 )
 def test_a_code_says_more_than_the_status(status: int, error: dict[str, Any], kind: str) -> None:
     assert refused(status, {"message": "no", **error}).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "used_up"),
+    [
+        (402, {}, True),
+        (429, {"code": "insufficient_quota", "type": "insufficient_quota"}, True),
+        (429, {"code": None, "type": "insufficient_quota"}, True),
+        (400, {"code": "billing_hard_limit_reached"}, True),
+        (429, {"code": "rate_limit_exceeded", "type": "tokens"}, False),
+        (429, {}, False),
+    ],
+)
+def test_a_quota_that_is_used_up_is_told_from_a_limit_that_passes(
+    status: int, error: dict[str, Any], used_up: bool
+) -> None:
+    failure = refused(status, {"message": "no", **error})
+    assert (isinstance(failure, QuotaError), failure.kind) == (used_up, "rate_limit")
+
+
+def test_openais_reset_says_when_to_ask_again() -> None:
+    headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m2s"}
+    assert refused(429, {"message": "no"}, headers).retry_after_s == 62
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import pytest
 from google.genai import errors
 from google.genai._api_client import BaseApiClient
 
-from llmswitch.errors import ConfigError
+from llmswitch.errors import ConfigError, QuotaError
 from llmswitch.providers.gemini import VENDOR
 from llmswitch.providers.gemini_errors import native_errors
 from llmswitch.types import Attachment, Chunk, Message, Parameters, Request, Usage
@@ -281,6 +281,27 @@ def test_google_says_when_to_come_back_and_what_to_ask_about(server: Recorder) -
     server.answer = refused(429, "RESOURCE_EXHAUSTED", "Quota exceeded.", retry, about, **{"retry-after": "7"})
     error = failed(chunks, VENDOR, environ_of(server.url), question())
     assert (error.retry_after_s, error.request_id) == (34.5, "req-1")
+
+
+@pytest.mark.parametrize(
+    ("quotas", "used_up"),
+    [
+        (["GenerateRequestsPerMinutePerProjectPerModel-FreeTier"], False),
+        (["GenerateContentInputTokensPerModelPerMinute", "GenerateRequestsPerDayPerProjectPerModel-FreeTier"], True),
+        ([], False),
+        ([None, 7], False),
+    ],
+)
+def test_the_quota_of_a_day_is_told_from_that_of_a_minute(
+    server: Recorder, quotas: list[object], used_up: bool
+) -> None:
+    violations = [{"quotaId": quota} for quota in quotas]
+    about = {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": violations}
+    retry = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34s"}
+    reason = error_info("RATE_LIMIT_EXCEEDED")
+    server.answer = refused(429, "RESOURCE_EXHAUSTED", "Quota exceeded.", reason, about, retry)
+    error = failed(chunks, VENDOR, environ_of(server.url), question())
+    assert (isinstance(error, QuotaError), error.kind, error.retry_after_s) == (used_up, "rate_limit", 34)
 
 
 def violation(field: str) -> dict[str, Any]:

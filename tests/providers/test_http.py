@@ -1,58 +1,63 @@
-"""When to ask again, as vendors say it."""
+"""The client under the SDKs, and who listens to it."""
 
 from __future__ import annotations
 
-import math
-from datetime import UTC, datetime
-from email.utils import format_datetime
+import asyncio
+from collections.abc import Mapping
 
-import httpx2
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from llmswitch.providers.http import retry_after
-
-NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC).timestamp()
-
-
-@pytest.mark.parametrize(
-    ("headers", "expected"),
-    [
-        ({}, None),
-        ({"retry-after": ""}, None),
-        ({"retry-after": "soon"}, None),
-        ({"retry-after": "nan"}, None),
-        ({"retry-after": "inf"}, None),
-        ({"retry-after": "0"}, 0.0),
-        ({"retry-after": "-3"}, 0.0),
-        ({"retry-after": "2.5"}, 2.5),
-        ({"retry-after": "Sun, 22 Nov 2026 12:00:30 GMT"}, 30.0),
-        ({"retry-after": "Sun, 22 Nov 2026 12:00:30 -0000"}, 30.0),
-        ({"retry-after": "Sun, 22 Nov 2026 11:00:00 GMT"}, 0.0),
-        ({"retry-after": "Sun, 22 Nov 99999 11:00:00 GMT"}, None),
-        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
-        ({"x-ms-retry-after-ms": "250"}, 0.25),
-        ({"retry-after-ms": "soon", "retry-after": "9"}, 9.0),
-    ],
-)
-def test_what_vendors_send(headers: dict[str, str], expected: float | None) -> None:
-    assert retry_after(headers, NOW) == expected
+from llmswitch.errors import CallConnectionError
+from llmswitch.providers.base import Endpoint
+from llmswitch.providers.http import HTTP_ERRORS, http_client
+from llmswitch.providers.ratelimits import listening
+from tests.servers.recorder import Answer, Recorder
 
 
-def test_names_of_headers_match_in_any_case() -> None:
-    assert retry_after(httpx2.Headers({"Retry-After": "7"}), NOW) == 7
+class Ear:
+    """Writes down what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def sent(self) -> None:
+        self.heard.append("sent")
+
+    def answered(self, headers: Mapping[str, str]) -> None:
+        self.heard.append(headers["x-ratelimit-limit-requests"])
 
 
-@given(st.text(), st.text(), st.floats(0, 4e9))
-def test_no_header_breaks_it_or_gives_a_wait_that_cannot_be_waited(ms: str, seconds: str, now: float) -> None:
-    wait = retry_after({"retry-after-ms": ms, "retry-after": seconds}, now)
-    assert wait is None or (math.isfinite(wait) and wait >= 0)
+@pytest.mark.parametrize("status", [200, 429])
+def test_a_listener_hears_when_a_request_is_written_and_what_headers_come_back(status: int) -> None:
+    ear = Ear()
+
+    async def run(url: str) -> None:
+        client = http_client(Endpoint("box", url), "BOX_BASE_URL")
+        with listening(ear):
+            response = await client.post(f"{url}/v1", json={"a": "b" * 100_000})
+        assert response.status_code == status
+        await client.post(f"{url}/v1", json={})
+        await client.aclose()
+
+    with Recorder(Answer(b"{}", status=status, headers={"X-RateLimit-Limit-Requests": "60"})) as server:
+        asyncio.run(run(server.url))
+        assert server.seen[0].json == {"a": "b" * 100_000}
+    assert ear.heard == ["sent", "60"]
 
 
-@given(st.integers(0, 10**6))
-def test_seconds_milliseconds_and_a_date_agree(wait: int) -> None:
-    date = format_datetime(datetime.fromtimestamp(NOW + wait, UTC), usegmt=True)
-    assert retry_after({"retry-after": str(wait)}, NOW) == wait
-    assert retry_after({"retry-after-ms": str(wait * 1000)}, NOW) == wait
-    assert retry_after({"retry-after": date}, NOW) == wait
+def test_who_was_never_connected_hears_nothing() -> None:
+    ear = Ear()
+    with Recorder() as server:
+        closed = server.url
+
+    async def run() -> None:
+        client = http_client(Endpoint("box", closed), "BOX_BASE_URL")
+        with listening(ear), pytest.raises(tuple(HTTP_ERRORS)) as caught:
+            await client.post(f"{closed}/v1", json={})
+        assert next(ours for native, ours in HTTP_ERRORS.items() if isinstance(caught.value, native)) is (
+            CallConnectionError
+        )
+        await client.aclose()
+
+    asyncio.run(run())
+    assert ear.heard == []

@@ -1,0 +1,216 @@
+"""The ledger's file held open by a thread of its own: rows of calls that were made, and what those in flight reserve.
+
+A reservation is what a call may cost at most. It is made in one transaction with the check that it fits the budget,
+so that no two processes take the same room, and goes as the call's row comes, in one transaction again. Its lease
+outlasts the call's deadline: one that lapsed belongs to a process that was killed, and whoever comes next puts it on
+record as if the worst had happened, since nobody knows whether the vendor billed it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import NamedTuple
+
+from llmswitch.budget import BudgetLimits, Spending, check_limits
+from llmswitch.database import connected, storage_errors
+from llmswitch.errors import StorageError
+from llmswitch.ledger import Caller, CallRow, from_pico, insert_row, to_pico
+from llmswitch.text import encodable
+from llmswitch.types import Cost, Usage
+from llmswitch.worker import Worker
+
+__all__ = ["Book", "LedgerSession", "Reservation"]
+
+_SUMS = """SELECT coalesce(sum(pico) FILTER (WHERE day = :day), 0), coalesce(sum(pico), 0)
+    FROM {} WHERE day BETWEEN :first AND :last"""
+_SPENT, _RESERVED = _SUMS.format("spending"), _SUMS.format("reservations")
+
+
+class Reservation(NamedTuple):
+    """What a call that began at `at` may cost at most, in USD, held until `lease_until`; both are epoch seconds."""
+
+    caller: Caller
+    provider: str
+    request_model: str
+    amount: Decimal
+    at: float
+    lease_until: float
+
+
+class LedgerSession:
+    """The file at `path` as a worker's store; every method raises StorageError where it cannot be used.
+
+    `wall` gives epoch seconds. A file that was deleted or replaced meanwhile is opened anew.
+    """
+
+    def __init__(self, path: Path, wall: Callable[[], float]) -> None:
+        self.path = path
+        self.wall = wall
+        self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+
+    def begin(self) -> None:
+        """Take the file's write lock, waiting for other processes."""
+        with storage_errors(self.path):
+            if self._connection is not None and self._file != _file(self.path):
+                self.close()
+            if self._connection is None:
+                self._connection = connected(self.path)
+                self._file = _file(self.path)
+            self._connection.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """What was done counts."""
+        with storage_errors(self.path):
+            self._open.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Nothing of it counts; the file is opened anew, as it may be another by then."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    @property
+    def _open(self) -> sqlite3.Connection:
+        assert self._connection is not None  # noqa: S101  # there is one between `begin` and its end
+        return self._connection
+
+    def record(self, rows: Sequence[CallRow], reserved: Sequence[int]) -> None:
+        """Keep `rows`, which settle what was `reserved`."""
+        with storage_errors(self.path):
+            for number in reserved:
+                self._open.execute("DELETE FROM reservations WHERE id = ?", (number,))
+            self._settle_lapsed()
+            for row in rows:
+                insert_row(self._open, row)
+
+    def reserve(self, reservation: Reservation, limits: BudgetLimits) -> int:
+        """Hold the reservation's amount; returns its number. BudgetError where the limits leave no room for it."""
+        with storage_errors(self.path):
+            self._settle_lapsed()
+            day = self._open.execute("SELECT date(?, 'unixepoch', 'localtime')", (reservation.at,)).fetchone()[0]
+            span = {"day": day, "first": f"{day[:7]}-01", "last": f"{day[:7]}-31"}
+            spent, reserved = (self._open.execute(query, span).fetchone() for query in (_SPENT, _RESERVED))
+            today, month = (
+                Spending(from_pico(paid), from_pico(held)) for paid, held in zip(spent, reserved, strict=True)
+            )
+            check_limits(limits, date.fromisoformat(day), today, month, reservation.amount)
+            caller = reservation.caller
+            inserted = self._open.execute(
+                """INSERT INTO reservations (at, day, pico, lease_until, command, profile, target, conversation_id,
+                    provider, request_model) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+                (
+                    reservation.at,
+                    day,
+                    to_pico(reservation.amount),
+                    reservation.lease_until,
+                    caller.command,
+                    caller.profile and encodable(caller.profile),
+                    encodable(caller.target),
+                    caller.conversation_id,
+                    reservation.provider,
+                    encodable(reservation.request_model),
+                ),
+            )
+            return int(inserted.lastrowid or 0)
+
+    def shrink(self, number: int, amount: Decimal) -> None:
+        """A reservation's call came to `amount` and no more; 0 gives the room back."""
+        with storage_errors(self.path):
+            if amount:
+                self._open.execute("UPDATE reservations SET pico = ? WHERE id = ?", (to_pico(amount), number))
+            else:
+                self._open.execute("DELETE FROM reservations WHERE id = ?", (number,))
+
+    def _settle_lapsed(self) -> None:
+        """Put the reservations of killed processes on record, at their upper bound."""
+        now = self.wall()
+        lapsed = self._open.execute(
+            """SELECT id, command, target, profile, conversation_id, provider, request_model, pico, at, lease_until
+                FROM reservations WHERE lease_until < ?""",
+            (now,),
+        ).fetchall()
+        for number, command, target, profile, conversation_id, provider, model, pico, at, lease_until in lapsed:
+            row = CallRow(
+                caller=Caller(command, target, profile, conversation_id),
+                started_at=at,
+                provider=provider,
+                request_model=model,
+                usage=Usage(),
+                finish_reason="interrupted",
+                duration_s=lease_until - at,
+                cost=Cost(from_pico(pico), "upper bound", exact=False),
+            )
+            insert_row(self._open, row)
+            self._open.execute("DELETE FROM reservations WHERE id = ?", (number,))
+
+
+class Book:
+    """The ledger for calls that are really made, from any task of any loop. Nothing is opened before the first call.
+
+    `wall` gives epoch seconds.
+    """
+
+    def __init__(self, path: Path, *, wall: Callable[[], float] = time.time) -> None:
+        self.path = path
+        self._worker = Worker(LedgerSession(path, wall), name="llmswitch-ledger", fatal=(StorageError,))
+        self._told: set[str] = set()
+
+    async def record(self, rows: Sequence[CallRow], reserved: Sequence[int], warn: Callable[[str], None]) -> None:
+        """Keep `rows`, which settle what was `reserved`, in one transaction.
+
+        A ledger that cannot be written costs a warning, the same one only once, and never the answer.
+        """
+        try:
+            await self._worker.do(lambda session: session.record(rows, reserved))
+        except StorageError as error:
+            self._tell(error, warn)
+
+    def post(self, rows: Sequence[CallRow], reserved: Sequence[int], warn: Callable[[str], None]) -> None:
+        """`record` for who cannot wait; `close` does."""
+        self._worker.post(lambda session: session.record(rows, reserved), failed=lambda error: self._tell(error, warn))
+
+    async def reserve(self, reservation: Reservation, limits: BudgetLimits) -> int:
+        """Hold what a call may cost, for `record` to settle; returns the reservation's number.
+
+        Raises BudgetError where the limits leave no room for it, StorageError where the ledger cannot be written.
+        Whoever is cancelled in here has reserved nothing.
+        """
+        return await self._worker.do(
+            lambda session: session.reserve(reservation, limits),
+            undo=lambda session, number: session.shrink(number, Decimal(0)),
+        )
+
+    def shrink(self, number: int, amount: Decimal) -> None:
+        """A reservation's call came to `amount` USD and no more; where that cannot be kept, the lease settles it."""
+        self._worker.post(lambda session: session.shrink(number, amount))
+
+    def close(self) -> None:
+        """Do what is left, and let go of the file; the next call opens it again."""
+        self._worker.close()
+
+    def _tell(self, error: Exception, warn: Callable[[str], None]) -> None:
+        if str(error) not in self._told:
+            self._told.add(str(error))
+            warn(str(error))
+
+
+def _file(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another of its name; None where there is none."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,48 @@
+"""Adapters, connected once for each endpoint and kept until they are closed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llmswitch.providers.base import Endpoint, Provider
+    from llmswitch.runs.call import Call
+
+__all__ = ["Adapters"]
+
+
+class Adapters:
+    """For any number of tasks of one event loop."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[Endpoint, asyncio.Task[Provider]] = {}
+        self._ready: dict[Endpoint, Provider] = {}
+
+    async def get(self, call: Call) -> Provider:
+        """The adapter of the call's endpoint. Connecting is done in a thread: importing an SDK takes a second."""
+        ready = self._ready.get(call.endpoint)
+        if ready is not None:
+            return ready
+        task = self._tasks.get(call.endpoint)
+        if task is None or (task.done() and (task.cancelled() or task.exception())):
+            task = asyncio.create_task(asyncio.to_thread(call.vendor.connect, call.endpoint))
+            self._tasks[call.endpoint] = task
+        self._ready[call.endpoint] = adapter = await asyncio.shield(task)
+        return adapter
+
+    def connect(self, call: Call) -> None:
+        """Connect here and now, where nothing else waits for this thread."""
+        if call.endpoint not in self._ready:
+            self._ready[call.endpoint] = call.vendor.connect(call.endpoint)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        tasks, self._tasks = self._tasks, {}
+        found, self._ready = dict(self._ready), {}
+        for endpoint, task in tasks.items():
+            for adapter in await asyncio.gather(task, return_exceptions=True):
+                if not isinstance(adapter, BaseException):
+                    found[endpoint] = adapter
+        for adapter in found.values():
+            await adapter.aclose()

@@ -1,0 +1,142 @@
+"""The layers of one call: around each of its targets, and around them all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from llmswitch.budget import worst_case
+from llmswitch.cache import cache_key
+from llmswitch.layers.attempt import AttemptLayer, Patience
+from llmswitch.layers.base import opened
+from llmswitch.layers.breaker import BreakerLayer
+from llmswitch.layers.budget import BudgetLayer
+from llmswitch.layers.busy import BusyLayer
+from llmswitch.layers.cache import CacheLayer
+from llmswitch.layers.deadline import DeadlineLayer
+from llmswitch.layers.fallback import FALL_ON, FallbackLayer, Lane
+from llmswitch.layers.lenient import LenientLayer
+from llmswitch.layers.limit import LimitLayer
+from llmswitch.layers.price import PriceLayer
+from llmswitch.layers.record import RecordLayer
+from llmswitch.layers.retry import RetryLayer
+from llmswitch.layers.schema import SchemaLayer
+from llmswitch.limiter import RateLimits
+from llmswitch.pricing import context_window
+from llmswitch.runs.ask import Asking, Connect, Services, caller
+from llmswitch.runs.balance import ordered
+from llmswitch.types import Chunk, Request, Trace
+
+if TYPE_CHECKING:
+    from llmswitch.providers.base import Provider
+    from llmswitch.runs.call import Call
+    from llmswitch.runs.route import Route
+    from llmswitch.runs.shared import Shared
+
+__all__ = ["stack"]
+
+
+async def stack(route: Route, asking: Asking, notify: Callable[[str], None]) -> AsyncIterator[Chunk]:
+    """Every target's answer in turn, until one is whole: see `runs.ask.answer`."""
+    services, shared, connect = asking
+    calls = route.calls
+    balance = services.policy.balance
+    if route.pool > 1 and balance is not None:
+        calls = await ordered(route, balance, services, load=shared.health, speeds=shared.speeds, random=shared.random)
+    first = calls[0]
+    request = replace(first.request, trace=Trace(notify=notify))
+    # an import is no part of the time that its vendor takes to answer
+    await connect(first)
+    async with opened(_around(calls, services, shared, connect).stream(request)) as chunks:
+        async for chunk in chunks:
+            if chunk.response is not None and route.conversation and route.pool > 1:
+                await _stick(route.conversation, calls, chunk.response.provider, chunk.response.request_model, shared)
+            yield chunk
+
+
+async def _stick(conversation: str, calls: tuple[Call, ...], provider: str, model: str, shared: Shared) -> None:
+    for call in calls:
+        if (call.endpoint.provider, call.request.model) == (provider, model):
+            await shared.health.stick(conversation, call.key)
+            return
+
+
+def _around(calls: tuple[Call, ...], services: Services, shared: Shared, connect: Connect) -> Provider:
+    """The layers that a call has once, however many targets it may go to."""
+    first, policy, deadlines = calls[0], services.policy, services.deadlines
+    provider: Provider = FallbackLayer(
+        [_lane(call, services, shared, connect) for call in calls],
+        fall_on=FALL_ON | policy.fall_on,
+        standing=shared,
+        hedge_s=policy.hedge_s,
+    )
+    provider = DeadlineLayer(provider, total_s=deadlines.total_s, clock=services.clock, named=deadlines.named)
+    return RecordLayer(
+        provider,
+        provider=first.endpoint.provider,
+        caller=caller(first),
+        book=shared.book,
+        warn=services.warn,
+        clock=services.clock,
+        wall=services.wall,
+    )
+
+
+def _lane(call: Call, services: Services, shared: Shared, connect: Connect) -> Lane:
+    async def connected() -> Provider:
+        return _layers(call, services, shared, await connect(call))
+
+    return Lane(
+        key=call.key,
+        target=call.target.text,
+        request=call.request,
+        connect=connected,
+        window=partial(context_window, call.price_key),
+    )
+
+
+def _layers(call: Call, services: Services, shared: Shared, adapter: Provider) -> Provider:
+    """The layers around one target, innermost first."""
+    endpoint, deadlines, clock, policy = call.endpoint, services.deadlines, services.clock, services.policy
+    key, target = call.key, call.target.text
+    patience = Patience(deadlines.first_token_s, deadlines.idle_s)
+    provider: Provider = AttemptLayer(adapter, provider=endpoint.provider, patience=patience, clock=clock)
+    provider = PriceLayer(provider, endpoint=endpoint, prices=services.prices, clock=clock, wall=services.wall)
+    if policy.budgeted:
+        provider = BudgetLayer(
+            provider,
+            book=shared.book,
+            limits=shared.limits,
+            purse=shared.purse,
+            bound=lambda request: worst_case(request, services.prices, call.price_key, services.wall()),
+            allow_unknown=policy.allow_unknown_price,
+            caller=caller(call),
+            provider=endpoint.provider,
+            wall=services.wall,
+        )
+    limits = RateLimits(*call.per_minute)
+    provider = LimitLayer(provider, key=key, target=target, limits=limits, limiter=shared.limiter, wall=services.wall)
+    if policy.balance is not None and policy.balance.way == "least-busy":
+        provider = BusyLayer(provider, key=key, health=shared.health, lease_s=deadlines.total_s)
+    provider = BreakerLayer(provider, key=key, target=target, health=shared.health)
+    provider = SchemaLayer(provider)
+    provider = RetryLayer(
+        provider,
+        key=key,
+        target=target,
+        retries=policy.retries,
+        quota=shared.health,
+        clock=clock,
+        sleep=shared.sleep,
+        random=shared.random.random,
+    )
+    provider = LenientLayer(provider, warn=services.warn)
+    if services.cache is None or shared.shelf is None:
+        return provider
+
+    def cached_as(request: Request) -> str:
+        return cache_key(endpoint, request, services.namespace)
+
+    return CacheLayer(provider, shelf=shared.shelf, key=cached_as, refresh=services.refresh, clock=clock)

@@ -1,0 +1,189 @@
+"""The response cache as the calls of one process share it: off the event loop, and one call for identical questions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from llmswitch.cache import STORED, AnswerCache, AskLock
+from llmswitch.errors import StorageError
+from llmswitch.types import Response
+from llmswitch.worker import Worker
+
+__all__ = ["Shelf", "Turn"]
+
+#: how long a waiting call sleeps before it looks again whether another process has answered, in seconds
+_POLL_S = 0.03
+
+
+class _Store:
+    """A cache as a worker keeps it: each of its operations counts at once."""
+
+    def __init__(self, cache: AnswerCache) -> None:
+        self.cache = cache
+
+    def begin(self) -> None:
+        """Nothing."""
+
+    def commit(self) -> None:
+        """Nothing."""
+
+    def rollback(self) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        self.cache.close()
+
+
+class _Look(NamedTuple):
+    """What one look came to: an answer, the right to ask, or (`busy`) that another process asks; and what is wrong."""
+
+    found: Response | None = None
+    lock: AskLock | None = None
+    busy: bool = False
+    trouble: str | None = None
+
+
+class Turn:
+    """One question's stored answer, in `found`; where that is None, the right to ask it."""
+
+    def __init__(self, worker: Worker[_Store], warn: Callable[[str], None], key: str, look: _Look) -> None:
+        self.found = look.found
+        self._lock = look.lock
+        self._worker = worker
+        self._warn = warn
+        self._key = key
+        self._renewal: asyncio.TimerHandle | None = None
+        self._renew_later()
+
+    async def keep(self, response: Response) -> None:
+        """Store a whole answer, for those who wait for it, too; any other is passed over."""
+        if response.finish_reason not in STORED or response.cached:
+            return
+        self.found = response
+        key, lock = self._key, self._disarmed()
+        trouble = await self._worker.do(lambda store: _put(store.cache, key, response, lock))
+        if trouble is not None:
+            self._warn(trouble)
+
+    def end(self) -> None:
+        """Let the next one ask."""
+        lock = self._disarmed()
+        if lock is not None:
+            self._worker.post(lambda store: lock.release())
+
+    def _renew_later(self) -> None:
+        if self._lock is not None and self._lock.lease_s is not None:
+            self._renewal = asyncio.get_running_loop().call_later(self._lock.lease_s / 3, self._renew)
+
+    def _renew(self) -> None:
+        lock = self._lock
+        if lock is not None:
+            self._worker.post(lambda store: lock.renew())
+            self._renew_later()
+
+    def _disarmed(self) -> AskLock | None:
+        if self._renewal is not None:
+            self._renewal.cancel()
+        lock, self._lock = self._lock, None
+        return lock
+
+
+class Shelf:
+    """A cache for the tasks of one event loop. `warn` is told what is wrong with it; no call fails over that.
+
+    Concurrent identical questions, in one process or several, cost one call: the first to ask has the turn, the
+    others wait for its answer. Where it fails or dies, the next one asks.
+    """
+
+    def __init__(self, cache: AnswerCache, *, warn: Callable[[str], None]) -> None:
+        self._worker = Worker(_Store(cache), name="llmswitch-cache")
+        self._warn = warn
+        #: who asks what right now; the answer, or None where the next one is to ask
+        self._asked: dict[str, asyncio.Future[Response | None]] = {}
+
+    @asynccontextmanager
+    async def turn(self, key: str, waiting: Callable[[], None]) -> AsyncIterator[Turn]:
+        """The answer to `key`, or else the right to ask for it until the block is left.
+
+        `waiting` is called once where another process asks the same right now.
+        """
+        while (asked := self._asked.get(key)) is not None:
+            answer = await asyncio.shield(asked)
+            if answer is not None:
+                yield self._turn(key, _Look(answer))
+                return
+        self._asked[key] = ended = asyncio.get_running_loop().create_future()
+        turn: Turn | None = None
+        try:
+            turn = self._turn(key, await self._look(key, waiting))
+            yield turn
+        finally:
+            del self._asked[key]
+            ended.set_result(turn and turn.found)
+            if turn is not None:
+                turn.end()
+
+    def fresh(self, key: str) -> Turn:
+        """The right to ask whatever is stored, and whoever else asks; what is kept replaces that."""
+        return self._turn(key, _Look())
+
+    def close(self) -> None:
+        """Wait for what is being stored, and let go of files and sockets."""
+        self._worker.close()
+
+    def _turn(self, key: str, look: _Look) -> Turn:
+        return Turn(self._worker, self._warn, key, look)
+
+    async def _look(self, key: str, waiting: Callable[[], None]) -> _Look:
+        look = await self._worker.do(lambda store: _looked(store.cache, key), undo=_take_back)
+        if look.busy:
+            waiting()
+        while look.busy:
+            await asyncio.sleep(_POLL_S)
+            look = await self._worker.do(lambda store: _looked(store.cache, key), undo=_take_back)
+        if look.trouble is not None:
+            self._warn(look.trouble)
+        return look
+
+
+def _looked(cache: AnswerCache, key: str) -> _Look:
+    trouble = None
+    try:
+        found = cache.get(key)
+        if found is not None:
+            return _Look(found)
+    except StorageError as error:
+        trouble = error.message
+    try:
+        lock = cache.claim(key)
+        if lock is None:
+            return _Look(busy=True)
+        # whoever had it may have answered in between
+        found = cache.get(key) if trouble is None else None
+    except StorageError as error:
+        return _Look(trouble=trouble or error.message)
+    if found is not None:
+        lock.release()
+        return _Look(found)
+    return _Look(lock=lock, trouble=trouble)
+
+
+def _take_back(store: _Store, look: _Look) -> None:
+    """Whoever looked was cancelled meanwhile."""
+    if look.lock is not None:
+        look.lock.release()
+
+
+def _put(cache: AnswerCache, key: str, response: Response, lock: AskLock | None) -> str | None:
+    """Store it and let others in; what went wrong, where something did."""
+    try:
+        cache.put(key, response)
+    except StorageError as error:
+        return error.message
+    finally:
+        if lock is not None:
+            lock.release()
+    return None

@@ -167,7 +167,7 @@ class FileState:
     def _opened(self) -> sqlite3.Connection:
         """The connection; a new one where the file is not the one that it was opened on."""
         if self._connection is not None:
-            if self._connection.in_transaction or self.path is None or True:
+            if self._connection.in_transaction or self.path is None or _identity(self.path) == self._identity:
                 return self._connection
             self.close()
         self._connection = self._connect()

@@ -14,7 +14,7 @@ import httpx2
 __all__ = ["Pools"]
 
 #: calls in flight that share a pool
-_MOST = 10
+_MOST = 6
 #: how long a pool that only a rush of calls needed outlives it, in seconds
 _LINGER_S = 30.0
 

@@ -211,7 +211,7 @@ def _circuit(state: State, key: str, now: float) -> Circuit:
 def _probe(circuit: Circuit, now: float) -> tuple[Circuit, Admission]:
     """Somebody else may have been quicker."""
     admission = circuit.admission(now)
-    return circuit.probing(now) if admission.probe else circuit, admission
+    return circuit.probing(now), admission
 
 
 def _leases(document: Document | None, now: float) -> dict[str, tuple[int, float]]:

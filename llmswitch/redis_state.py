@@ -46,7 +46,7 @@ def connect(url: str) -> Redis:
     except ImportError as error:
         raise ConfigError("REDIS_URL needs the extra 'redis': type pip install 'llmswitch[redis]'.") from error
     # A connection that Redis closed meanwhile is opened once more; what timed out is not waited for twice.
-    again = Retry(NoBackoff(), 0, (redis.ConnectionError,))
+    again = Retry(NoBackoff(), 1, (redis.ConnectionError,))
     try:
         # version 2 of the protocol needs no greeting, which older servers do not know
         client: Redis = redis.Redis.from_url(

@@ -52,6 +52,7 @@ def test_the_error_kinds_are_the_contracts() -> None:
 def environ(llmock: LLMock, home: Path) -> dict[str, str]:
     return {
         "LLMSWITCH_HOME": str(home),
+        "LLM_MAX_RETRIES": "0",
         "OPENAI_API_KEY": "k",
         "OPENAI_BASE_URL": llmock.base_url("openai"),
         "ANTHROPIC_API_KEY": "k",

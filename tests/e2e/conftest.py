@@ -36,7 +36,10 @@ class Done:
 
 @dataclass(frozen=True)
 class Command:
-    """Runs `llmswitch` in `cwd` with nothing of this process's environment but what it cannot do without."""
+    """Runs `llmswitch` in `cwd` with nothing of this process's environment but what it cannot do without.
+
+    A failure is told at once: who tests retries asks for them.
+    """
 
     cwd: Path
     home: Path
@@ -50,6 +53,7 @@ class Command:
             "PYTHONPATH": str(GUARD),
             "PYTHONDONTWRITEBYTECODE": "1",
             "LLMSWITCH_TEST_GUARD": "1",
+            "LLM_MAX_RETRIES": "0",
             **(extra or {}),
         }
 

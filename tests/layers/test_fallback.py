@@ -168,7 +168,7 @@ def test_the_last_one_has_nobody_behind_it() -> None:
 
 
 def test_a_prompt_that_is_too_long_goes_to_a_larger_window() -> None:
-    windows = {"a": 1000, "b": 1000, "c": 2000}
+    windows: dict[str, int | None] = {"a": 1000, "b": 1000, "c": 2000}
     bench = Bench((ContextLengthError("too long", status=400),), whole("b"), whole("c"), windows=windows)
     assert bench.ask()[-1].response is not None
     assert bench.asked == ["a", "c"]

@@ -37,6 +37,12 @@ class Watcher:
         if self.on_text is not None:
             self.on_text.set()
 
+    def restarted(self, index: int) -> None:
+        self.events.append(("restarted", index))
+
+    def told(self, index: int, line: str) -> None:
+        self.events.append(("told", index))
+
     def ended(self, index: int, sample: Sample) -> None:
         self.events.append(("ended", index))
 

@@ -21,9 +21,11 @@ from llmswitch.pricing import PriceKey, Prices
 from llmswitch.profiles import Settings, load_settings
 from llmswitch.providers.base import Endpoint, Provider
 from llmswitch.providers.openai import VENDOR
-from llmswitch.runs.ask import Services
+from llmswitch.runs.adapters import Adapters
+from llmswitch.runs.ask import Asking, Services
 from llmswitch.runs.call import Call, Question, settle
 from llmswitch.runs.judge import Asked, Judgement, judge, letters
+from llmswitch.runs.shared import Shared
 from llmswitch.targets import parse_target
 from llmswitch.types import Cost, Message, Usage
 from llmswitch.weights import DEFAULT_MODEL
@@ -83,6 +85,7 @@ class Bench:
             cwd=home.parent,
             environ={
                 "LLMSWITCH_HOME": str(home),
+                "LLM_MAX_RETRIES": "0",
                 "OPENAI_API_KEY": "k",
                 "OPENAI_BASE_URL": f"{url}/v1",
                 "LLM_ENDPOINTS": "box",
@@ -96,7 +99,16 @@ class Bench:
         self.call: Call = asked._replace(command="compare")
 
     def judge(self, answers: Mapping[str, str] = ANSWERS, prompt: str = PROMPT) -> Judgement:
-        return asyncio.run(judge(Asked(prompt), answers, self.call, self.services))
+        return asyncio.run(self.judging(answers, prompt))
+
+    async def judging(self, answers: Mapping[str, str] = ANSWERS, prompt: str = PROMPT) -> Judgement:
+        """`judge`, with what it needs opened and closed around it."""
+        shared, adapters = Shared(self.services), Adapters()
+        try:
+            return await judge(Asked(prompt), answers, self.call, Asking(self.services, shared, adapters.get))
+        finally:
+            await adapters.aclose()
+            await shared.aclose()
 
     @property
     def price_of_one(self) -> Decimal:
@@ -397,7 +409,7 @@ def test_interrupted_it_keeps_the_verdict_that_came_and_leaves_no_connection(hom
         return Answer(events=(piece("{"),), hold=hold)
 
     async def interrupted(bench: Bench) -> Judgement:
-        task = asyncio.create_task(judge(Asked(PROMPT), ANSWERS, bench.call, bench.services))
+        task = asyncio.create_task(bench.judging())
         while not (bench.settings.paths.ledger.exists() and recorded(bench)):  # noqa: ASYNC110  # a file has no event
             await asyncio.sleep(0.01)
         task.cancel()

@@ -52,8 +52,9 @@ class Vendors(Loopback):
 
     @property
     def environ(self) -> dict[str, str]:
-        """What configures all four."""
+        """What configures all four. A failure is told at once: who tests retries asks for them."""
         return {
+            "LLM_MAX_RETRIES": "0",
             "OPENAI_API_KEY": _KEY,
             "OPENAI_BASE_URL": f"{self.url}/v1",
             "OPENAI_MODEL": "gpt-4o",

@@ -82,6 +82,14 @@ class _Watcher:
         if self.view:
             self.view.text(index, piece)
 
+    def restarted(self, index: int) -> None:
+        if self.view:
+            self.view.restarted(index)
+
+    def told(self, index: int, line: str) -> None:
+        if self.view:
+            self.view.told(index, line)
+
     def ended(self, index: int, sample: Sample) -> None:
         self.over, self.cpu_over = time.perf_counter(), time.process_time()
         if self.view:

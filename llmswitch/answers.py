@@ -55,19 +55,15 @@ _FIELDS: dict[type, dict[str, tuple[type, ...]]] = {
 
 def encode(response: Response) -> str:
     """`response` as JSON text, but for `cached` and `original`, which an answer just received does not have."""
-    return json.dumps({"v": _VERSION, **_row(response)})
+    row, cost = _row(response), response.cost
+    row["usage"], row["timing"] = _row(response.usage), _row(response.timing)
+    row["cost"] = cost and {**_row(cost), "amount": str(cost.amount)}
+    row["attempts"] = [_row(attempt) for attempt in response.attempts]
+    return json.dumps({"v": _VERSION, **row})
 
 
 def _row(value: Any) -> dict[str, Any]:
-    return {name: _plain(getattr(value, name)) for name in _FIELDS[type(value)]}
-
-
-def _plain(value: Any) -> Any:
-    if type(value) in _FIELDS:
-        return _row(value)
-    if isinstance(value, tuple):
-        return [_plain(part) for part in value]
-    return str(value) if isinstance(value, Decimal) else value
+    return {name: getattr(value, name) for name in _FIELDS[type(value)]}
 
 
 def decode(text: str) -> Response:

@@ -1,8 +1,8 @@
 """The response cache: a whole answer under the SHA-256 of everything that can change it.
 
-SQLite through diskcache (safedisk.py) in a folder of mode 0700, answers as JSON, no pickle ever. Writing and looking
-after it is diskcache's; an answer is read with one SELECT of our own, because a cached `ask` has 48 ms of CPU for
-everything and importing and opening diskcache takes 30. Whatever is wrong with the files surfaces as StorageError:
+SQLite through diskcache (safedisk.py) in a folder of mode 0700, answers as JSON, no pickle ever. Making the database
+and looking after it is diskcache's; an answer is read with one SELECT of our own, because a cached `ask` has 48 ms of
+CPU for everything and importing and opening diskcache takes 30. Whatever is wrong with the files surfaces as StorageError:
 `ask` warns and goes on.
 """
 
@@ -59,6 +59,9 @@ _NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 #: changes with the meaning of a key or the form of a value, so that no version reads another's answers
 _FORMAT = 1
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+#: how many answers are stored between two looks for what is expired or too much
+_CULL_EVERY = 10
 
 _SELECT = (
     "SELECT value FROM Cache WHERE key = ? AND raw = 1 AND mode = 1 AND filename IS NULL AND typeof(value) = 'text'"
@@ -109,9 +112,11 @@ def cache_key(endpoint: Endpoint, request: Request, namespace: str | None) -> st
     The order of an object's keys, of headers and of stop sequences changes nothing, nor does 1 for 1.0. A model may
     be steered by the order of a schema's properties, too: two schemas that differ in nothing else are one question.
     """
-    material = _canonical(key_material(endpoint, request, namespace))
-    text = json.dumps(material, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
+    material = key_material(endpoint, request, namespace)
+    # all else is texts, in lists and under names of ours
+    material["parameters"] = _canonical(material["parameters"])
+    material["schema"] = _canonical(material["schema"])
+    return hashlib.sha256(_JSON.encode(material).encode("ascii")).hexdigest()
 
 
 def _canonical(value: Any) -> Any:
@@ -192,6 +197,7 @@ class ResponseCache:
         self._reader: _Reader | None = None
         self._writer: SafeCache | None = None
         self._impatient_until = 0.0
+        self._stored = 0
 
     def get(self, key: str) -> Response | None:
         """The stored answer exactly as it was put, or None; a row that is not ours is None, too."""
@@ -209,7 +215,13 @@ class ResponseCache:
         if response.finish_reason not in STORED or response.cached:
             raise ValueError(f"not to be stored: finish_reason {response.finish_reason}, cached {response.cached}")
         text = encode(response)
-        self._write(lambda writer: writer.set(key, text, expire=self.ttl_s))
+        self._write(lambda writer: self._store(writer, key, text))
+
+    def _store(self, writer: SafeCache, key: str, text: str) -> None:
+        if self._stored % _CULL_EVERY == 0:
+            writer.cull()
+        self._stored += 1
+        writer.keep(key, text, self.wall(), self.ttl_s)
 
     def stats(self) -> CacheStats:
         """What the cache holds now."""

@@ -50,8 +50,9 @@ class Admission(NamedTuple):
 class Circuit(NamedTuple):
     """What is known of one target. Every method that changes something returns a new circuit.
 
-    `failures` are those in a row, or those of the minute that opened it; `open_s` is how long it was last opened for, 0 where it is closed; `steps` are outcomes as (when the step began,
-    successes, failures), oldest first; `retries` is what was left of the quota at `retries_at`.
+    `failures` are those in a row, or those of the minute that opened it. `open_s` is how long it was last opened for, 0
+    where it is closed; `steps` are outcomes as (when the step began, successes, failures); `retries` is what was left
+    of the quota at `retries_at`.
     """
 
     failures: int = 0

@@ -161,7 +161,6 @@ class Health:
         def forgotten(state: State) -> None:
             state.update(_CIRCUIT + key, lambda before: (None, None), keep_s=0.0)
             state.update(_LIMIT + key, _unblocked, keep_s=_KEEP_S)
-            self._seen.pop(key, None)
 
         await self._worker.do(forgotten)
 
@@ -211,7 +210,7 @@ def _circuit(state: State, key: str, now: float) -> Circuit:
 def _probe(circuit: Circuit, now: float) -> tuple[Circuit, Admission]:
     """Somebody else may have been quicker."""
     admission = circuit.admission(now)
-    return circuit.probing(now), admission
+    return circuit.probing(now) if admission.probe else circuit, admission
 
 
 def _leases(document: Document | None, now: float) -> dict[str, tuple[int, float]]:

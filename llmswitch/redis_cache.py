@@ -68,8 +68,17 @@ class RedisCache:
     first. `wall` gives epoch seconds, and machines that share a cache agree about them.
     """
 
-    def __init__(self, client: Redis, prefix: str, *, ttl_s: int, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        prefix: str,
+        *,
+        ttl_s: int,
+        lease_s: float = _LEASE_S,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self.ttl_s = ttl_s
+        self.lease_s = lease_s
         self.wall = wall
         self._client = client
         self._prefix = prefix
@@ -104,9 +113,9 @@ class RedisCache:
     def claim(self, key: str) -> RedisLock | None:
         """The right to ask, among all machines."""
         # not bound to a thread: who closes the cache may give it back
-        lock = self._client.lock(f"{self._prefix}asking:{key}", timeout=_LEASE_S, thread_local=False)
+        lock = self._client.lock(f"{self._prefix}asking:{key}", timeout=self.lease_s, thread_local=False)
         with _guarded(self._client):
-            return RedisLock(self._client, lock) if lock.acquire(blocking=False) else None
+            return RedisLock(self._client, lock, self.lease_s) if lock.acquire(blocking=False) else None
 
     def stats(self) -> CacheStats:
         """What the cache holds now; Redis' own limits are not ours to know."""
@@ -117,10 +126,6 @@ class RedisCache:
             size += sum(used or 0 for used in sizes)
             times += [at for at in map(_stored_at, ages) if at is not None]
         return CacheStats(entries, 0, size, None, min(times, default=None), max(times, default=None))
-
-    def prune(self) -> int:
-        """Nothing: Redis removes what has expired. Returns 0."""
-        return 0
 
     def clear(self) -> int:
         """Remove every answer of this namespace; returns how many went."""
@@ -184,9 +189,10 @@ def _stored_at(beginning: bytes) -> float | None:
 class RedisLock:
     """The right to ask one question, among all machines. Who holds it renews it, and a machine that died loses it."""
 
-    lease_s: float | None = _LEASE_S
+    lease_s: float | None
 
-    def __init__(self, client: Redis, lock: Lock) -> None:
+    def __init__(self, client: Redis, lock: Lock, lease_s: float) -> None:
+        self.lease_s = lease_s
         self._client = client
         self._lock = lock
 

@@ -41,19 +41,14 @@ def connect(url: str) -> Redis:
     """
     try:
         import redis
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
     except ImportError as error:
         raise ConfigError("REDIS_URL needs the extra 'redis': type pip install 'llmswitch[redis]'.") from error
-    # A connection that Redis closed meanwhile is opened once more; what timed out is not waited for twice.
-    again = Retry(NoBackoff(), 1, (redis.ConnectionError,))
     try:
         # version 2 of the protocol needs no greeting, which older servers do not know
         client: Redis = redis.Redis.from_url(
             url,
             protocol=2,
             driver_info=None,
-            retry=again,
             socket_connect_timeout=_PATIENCE_S,
             socket_timeout=_PATIENCE_S,
         )
@@ -75,7 +70,9 @@ def place(client: Redis) -> str:
 
 def unusable(client: Redis, error: Exception) -> StorageError:
     """What is said of a Redis that failed: where it is and why; never its password."""
-    return StorageError(f"Redis at {place(client)} cannot be used: {one_line(str(error)).rstrip('.')}. Going on without it.")
+    return StorageError(
+        f"Redis at {place(client)} cannot be used: {one_line(str(error)).rstrip('.')}. Going on without it."
+    )
 
 
 class RedisState:
@@ -84,9 +81,7 @@ class RedisState:
     Each update counts at once: there is nothing to begin or to commit.
     """
 
-    def __init__(
-        self, url: str, namespace: str | None = None, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, url: str, namespace: str | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.client = connect(url)
         self.prefix = prefix_of(namespace)
         self._clock = clock
@@ -147,7 +142,7 @@ class RedisState:
 
         try:
             return work()
-        except (RedisError, OSError) as error:
+        except RedisError as error:
             raise unusable(self.client, error) from error
 
 

@@ -76,7 +76,7 @@ def decoded(text: str | bytes) -> Document | None:
     """None for what is no document: it is damaged, and as good as not there."""
     try:
         document = json.loads(text)
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
 

@@ -61,6 +61,10 @@ class Switch:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._bridge: Bridge | None = None
         self._closed = False
+        #: the tasks that wait for a call right now, and those of them that closing has cut off
+        self._waiting: set[asyncio.Task[object]] = set()
+        self._cut: set[asyncio.Task[object]] = set()
+        self._none_waits = asyncio.Event()
 
     @classmethod
     def from_profile(
@@ -132,7 +136,10 @@ class Switch:
         about = Asked(asked.messages[-1].text, asked.system or self.settings.get("LLM_SYSTEM"))
         job = Job(about, calls, repeats, random.getrandbits(32), ranks)
         with self._cut_off():
-            return await compare_with(job, self._asking, self._adapters, Quiet())
+            comparison = await compare_with(job, self._asking, self._adapters, Quiet())
+            if comparison.interrupted:  # a command shows what it has; here, whoever cancelled waits for the end
+                raise asyncio.CancelledError
+        return comparison
 
     def ask_sync(self, question: str | Question, *, target: str | None = None) -> Response:
         """`ask` for code without an event loop."""
@@ -183,6 +190,13 @@ class Switch:
         self.close()
 
     async def _release(self) -> None:
+        """Whoever waits for an answer, a retry, a limit or another process is cut off before anything is closed."""
+        self._cut = set(self._waiting)
+        if self._cut:
+            self._none_waits.clear()
+            for task in self._cut:
+                task.cancel()
+            await self._none_waits.wait()
         await self._adapters.aclose()
         await self._shared.aclose()
         if self.services.cache is not None:
@@ -195,10 +209,18 @@ class Switch:
     async def _chunks(self, question: Question, target: str | None) -> AsyncIterator[Chunk]:
         self._enter()
         route = self._route(question, target)
-        with self._cut_off():
+        try:
             async with opened(answer(route, self._asking)) as chunks:
-                async for chunk in chunks:
+                while True:
+                    self._check_open()
+                    with self._cut_off():
+                        chunk = await anext(chunks, None)
+                    if chunk is None:
+                        return
                     yield chunk
+        finally:
+            if self._closed:  # and what a stream that was left open has written since
+                await self._shared.aclose()
 
     def _route(self, question: Question, target: str | None) -> Route:
         policy, chosen = self.services.policy, None
@@ -218,13 +240,24 @@ class Switch:
 
     @contextmanager
     def _cut_off(self) -> Iterator[None]:
-        """What fails because the Switch was closed says so."""
+        """While the current task waits in here, closing the Switch cuts it off with an error that says so."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # this runs in one
+        self._waiting.add(task)
         try:
             yield
+        except asyncio.CancelledError as error:
+            if task in self._cut and not task.uncancel():  # else somebody else cancels it, too
+                raise CallConnectionError(CUT) from error
+            raise
         except LLMSwitchError as error:
             if self._closed:
                 raise CallConnectionError(CUT, provider=error.provider, request_model=error.request_model) from error
             raise
+        finally:
+            self._waiting.discard(task)
+            if not self._waiting:
+                self._none_waits.set()
 
     def _sync(self) -> Bridge:
         with self._lock:

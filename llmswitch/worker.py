@@ -83,12 +83,11 @@ class Worker(Generic[S]):
     def close(self) -> None:
         """Do what is left, end the thread, close the store. What is asked later starts it anew."""
         with self._wake:
-            thread, self._thread = self._thread, None
-            self._closing = True
+            thread = self._thread
+            self._closing = thread is not None
             self._wake.notify()
         if thread is not None:
             thread.join()
-        self._closing = False
 
     def _put(self, job: _Job) -> None:
         with self._wake:
@@ -105,10 +104,14 @@ class Worker(Generic[S]):
                 while not self._jobs and not self._closing:
                     self._wake.wait()
                 jobs, self._jobs = self._jobs, []
-            if not jobs:
-                self._store.close()
-                return
-            self._tell(self._batch(jobs))
+            if jobs:
+                self._tell(self._batch(jobs))
+                continue
+            self._store.close()
+            with self._wake:
+                if not self._jobs:  # else one came meanwhile: a second thread on the same store would not do
+                    self._thread, self._closing = None, False
+                    return
 
     def _batch(self, jobs: list[_Job]) -> list[tuple[_Job, Any, Exception | None]]:
         ended: list[tuple[_Job, Any, Exception | None]] = []

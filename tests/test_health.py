@@ -18,7 +18,7 @@ import pytest
 from llmswitch.circuit import Admission
 from llmswitch.health import Health, Status
 from llmswitch.shared_state import open_state
-from llmswitch.state import FileState, State
+from llmswitch.state import Document, FileState, State
 from llmswitch.worker import Worker
 from tests.scripted import Clock
 
@@ -132,6 +132,51 @@ def test_a_probe_that_is_cancelled_while_it_is_admitted_is_given_back(path: Path
         assert run(cancelled()).probe
     finally:
         worker.close()
+
+
+def test_whoever_comes_behind_a_report_is_told_of_it_at_once(path: Path, clock: Clock) -> None:
+    worker: Worker[State] = Worker(FileState(path, wall=clock), name="test-state")
+    health = Health(worker, clock)
+    held = threading.Event()
+
+    async def asked() -> Admission:
+        assert (await health.admit(KEY)).allowed
+        worker.post(lambda state: held.wait(10))
+        for _ in range(5):
+            await health.report(KEY, False)
+        admitting = asyncio.create_task(health.admit(KEY))
+        await asyncio.sleep(0)
+        held.set()
+        return await admitting
+
+    try:
+        assert not run(asked()).allowed
+    finally:
+        worker.close()
+
+
+def test_who_is_late_for_the_probe_waits_for_the_one_that_was_quicker(path: Path, clock: Clock) -> None:
+    class Overtaken(FileState):
+        """Another process gets in between a look and a change."""
+
+        def read(self, key: str) -> Document | None:
+            document = super().read(key)
+            overtake()
+            return document
+
+    def overtake() -> None:
+        with process(path, clock) as quicker:
+            told.append(run(quicker.admit(KEY)))
+        clock.now += 1
+
+    told: list[Admission] = []
+    with process(path, clock) as health:
+        fail(health)
+        clock.now += 30
+        with process(path, clock, Overtaken(path, wall=clock)) as late:
+            assert run(late.admit(KEY)) == Admission(False, retry_after_s=29.0, failures=5)
+        assert [admission.probe for admission in told] == [True]
+        assert run(health.admit(KEY)).retry_after_s == 29.0
 
 
 def test_answers_that_were_only_counted_speak_for_the_target(health: Health, clock: Clock) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -18,16 +17,16 @@ from llmswitch.limiter import Limiter, RateLimits, Ticket
 from llmswitch.providers.ratelimits import Quota, SeenLimits
 from llmswitch.redis_state import RedisState
 from llmswitch.shared_state import open_state
-from llmswitch.state import FileState, State
+from llmswitch.state import Document, FileState, State
 from llmswitch.windows import SQLiteWindows
 from llmswitch.worker import Worker
-from tests.servers.recorder import Handler, Loopback, Seen
 from tests.servers.redis import RedisServer
 
+T = TypeVar("T")
 KEY = "openai:m@host"
 FOREVER = math.inf
-#: what was taken counts for a second more than the window: two in all
-WINDOW_S = 1
+#: what was taken counts for a second more than the window: for one, in these tests
+WINDOW_S = 0
 TWO = RateLimits(requests=2)
 
 
@@ -90,15 +89,17 @@ def test_what_fits_goes_at_once_and_the_rest_when_its_minute_is_over(opened: Cal
 
     went = asyncio.run(run())
     assert went[1] < 1
-    assert all(2 <= later - earlier < 3.5 for earlier, later in zip(went, went[2:], strict=False))
+    assert all(1 <= later - earlier < 2.5 for earlier, later in zip(went, went[2:], strict=False))
 
 
-def test_waiting_is_refused_at_once_where_it_does_not_fit_and_nothing_is_left_of_it(limiter: Limiter) -> None:
-    async def run() -> None:
+def test_waiting_is_refused_at_once_where_it_does_not_fit_and_nothing_is_left_of_it(path: Path) -> None:
+    async def run(limiter: Limiter) -> None:
         await go(limiter)
         await go(limiter)
         before = time.monotonic()
-        with pytest.raises(RateLimitError, match=r"openai:m's limit of 2 requests a minute.* in 2 s, at \d\d:") as one:
+        with pytest.raises(
+            RateLimitError, match=r"openai:m's limit of 2 requests a minute.* in [23] s, at \d\d:"
+        ) as one:
             await go(limiter, within=1.5)
         with pytest.raises(RateLimitError) as two:
             await go(limiter, alternative=True)
@@ -107,7 +108,8 @@ def test_waiting_is_refused_at_once_where_it_does_not_fit_and_nothing_is_left_of
         assert (two.value.retry_after_s or 9) <= (one.value.retry_after_s or 0)
         await go(limiter, within=2.5)
 
-    asyncio.run(run())
+    with limiter_on(FileState(path), window_s=1) as limiter:
+        asyncio.run(run(limiter))
 
 
 def test_in_a_process_calls_go_in_the_order_in_which_they_came(limiter: Limiter) -> None:
@@ -159,7 +161,7 @@ def test_who_waits_is_told_once_how_long_and_what_for(limiter: Limiter) -> None:
     asyncio.run(run())
     assert len(told) == 1
     assert told[0].endswith("limit of 100 tokens a minute")
-    assert 1.5 < float(told[0].split()[0]) < 2.2
+    assert 0.7 < float(told[0].split()[0]) < 1.2
 
 
 def test_a_call_of_more_tokens_than_the_limit_has_a_minute_for_itself(limiter: Limiter) -> None:
@@ -168,12 +170,12 @@ def test_a_call_of_more_tokens_than_the_limit_has_a_minute_for_itself(limiter: L
         ticket = await go(limiter, limits, 5_000)
         assert ticket.tokens == 100
         with pytest.raises(RateLimitError):
-            await go(limiter, limits, 1, within=1)
+            await go(limiter, limits, 1, within=0.4)
         before = time.monotonic()
         await go(limiter, limits, 5_000)
         return time.monotonic() - before
 
-    assert 1 < asyncio.run(run()) < 3
+    assert 0.7 < asyncio.run(run()) < 2
 
 
 def test_what_was_not_used_is_there_for_the_next(limiter: Limiter) -> None:
@@ -215,19 +217,28 @@ def test_who_is_cancelled_in_line_holds_up_nobody(limiter: Limiter) -> None:
         assert first.cancelled()
         return time.monotonic() - started
 
-    assert asyncio.run(run()) < 2.5
+    assert asyncio.run(run()) < 2
 
 
-def test_who_is_cancelled_as_the_turn_comes_gives_it_back(limiter: Limiter) -> None:
+def test_who_is_cancelled_as_the_turn_comes_gives_it_back(path: Path) -> None:
     async def run() -> None:
-        for _ in range(20):
-            task = asyncio.create_task(go(limiter, RateLimits(requests=1)))
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-        await go(limiter, RateLimits(requests=1), within=0.5)
+        with limiter_on(FileState(path), window_s=60) as limiter:
+            for _ in range(20):
+                task = asyncio.create_task(go(limiter, RateLimits(requests=1)))
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            ends = time.monotonic() + 10
+            while True:  # what was given back is there once the worker got to it
+                try:
+                    await go(limiter, RateLimits(requests=1), within=0.5)
+                except RateLimitError:
+                    assert time.monotonic() < ends
+                    await asyncio.sleep(0.01)
+                else:
+                    return
 
     asyncio.run(run())
 
@@ -273,7 +284,7 @@ def test_a_call_that_was_sent_late_counts_from_then(path: Path) -> None:
     asyncio.run(run())
     state = FileState(path)
     for kind, units in (("requests", 1), ("tokens", 5)):
-        _, kept = SQLiteWindows(state).entries(f"{KEY}/{kind}", 2)
+        _, kept = SQLiteWindows(state).entries(f"{KEY}/{kind}", 60)
         assert sum(n for _, n in kept) == units
         assert len([n for _, n in kept if n]) == 1
     state.commit()
@@ -284,15 +295,15 @@ def test_a_pause_is_kept_by_all_who_share_the_state_and_ends(opened: Callable[[]
     async def run() -> None:
         with limiter_on(opened()) as one, limiter_on(opened()) as other:
             await go(other, RateLimits())
-            one.blocked(KEY, time.time() + 2.5)
+            one.blocked(KEY, time.time() + 1.8)
             with pytest.raises(RateLimitError, match="pause after too many requests"):
                 await go(one, RateLimits(), within=1)
-            await asyncio.sleep(1.2)  # what others learn is looked for once a second
+            await asyncio.sleep(1.05)  # what others learn is looked for once a second
             with pytest.raises(RateLimitError, match="pause after too many requests"):
-                await go(other, RateLimits(), alternative=True, within=1)
+                await go(other, RateLimits(), within=0.2)
             before = time.monotonic()
             await go(other, RateLimits())
-            assert 0.5 < time.monotonic() - before < 2
+            assert 0.3 < time.monotonic() - before < 2
 
     asyncio.run(run())
 
@@ -346,7 +357,9 @@ def test_a_damaged_document_is_no_limit(path: Path, document: dict[str, object])
 
 def test_a_state_that_fails_lets_calls_through_and_leaves_nobody_in_line() -> None:
     class Broken(FileState):
-        def update(self, key: str, change: object, *, keep_s: float) -> object:  # type: ignore[override]  # it fails
+        def update(
+            self, key: str, change: Callable[[Document | None], tuple[Document | None, T]], *, keep_s: float
+        ) -> T:
             raise StorageError("the disk is gone")
 
     async def run() -> None:
@@ -376,135 +389,3 @@ def test_redis_that_goes_away_loses_no_call_and_limits_go_on_on_this_machine(
 
     asyncio.run(run())
     assert len(warned) == 1
-
-
-class Clocked(Loopback):
-    """Writes down when each request came."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.came: list[float] = []
-
-    def respond(self, seen: Seen, out: Handler) -> None:
-        self.came.append(time.monotonic())
-        out.start(200, {"content-length": "0"})
-
-
-#: Forks itself `children` times, each of which asks for a place again and again and at once tells the server.
-_HAMMER = """
-import asyncio, http.client, os, sys, time
-from pathlib import Path
-import limits.strategies, redis
-from llmswitch.limiter import Limiter, RateLimits
-from llmswitch.shared_state import open_state
-from llmswitch.worker import Worker
-
-path, redis_url, port, limit, window_s, seconds, children = sys.argv[1:]
-
-async def hammer(limiter):
-    while True:
-        ticket = await limiter.acquire(
-            "k", RateLimits(requests=int(limit)), 0, target="t", ends=float("inf"), alternative=False,
-            waiting=lambda seconds, reason: None,
-        )
-        connection = http.client.HTTPConnection("127.0.0.1", int(port))
-        connection.request("POST", "/", b"")
-        limiter.sent(ticket)
-        await asyncio.to_thread(connection.getresponse)
-        connection.close()
-        limiter.settle(ticket, None)
-
-async def child():
-    warned = []
-    worker = Worker(open_state(Path(path), redis_url=redis_url or None, warn=warned.append), name="state")
-    limiter = Limiter(worker, clock=time.monotonic, wall=time.time, window_s=int(window_s))
-    tasks = [asyncio.create_task(hammer(limiter)) for _ in range(2)]
-    done, _ = await asyncio.wait(tasks, timeout=float(seconds), return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    worker.close()
-    assert not done and not warned, (done, warned)
-
-pids = []
-for _ in range(int(children)):
-    pid = os.fork()
-    if not pid:
-        asyncio.run(child())
-        os._exit(0)
-    pids.append(pid)
-sys.exit(any(os.waitpid(pid, 0)[1] for pid in pids))
-"""
-
-
-@pytest.mark.parametrize("shared", ["file", "redis"])
-def test_sixteen_processes_never_send_more_than_the_limit_in_any_window(
-    shared: str, path: Path, request: pytest.FixtureRequest
-) -> None:
-    url = request.getfixturevalue("redis_server").url if shared == "redis" else ""
-    limit = 8
-    with Clocked() as server:
-        arguments = [path, url, server.port, limit, WINDOW_S, 4.6, 16]
-        ran = subprocess.run(
-            [sys.executable, "-c", _HAMMER, *map(str, arguments)], capture_output=True, text=True, timeout=60
-        )
-        assert ran.returncode == 0, ran.stderr
-        came = sorted(server.came)
-    assert len(came) >= 2 * limit, "the limit was used up more than once"
-    assert all(later - earlier > WINDOW_S for earlier, later in zip(came, came[limit:], strict=False))
-
-
-#: Takes a place where `already` places are taken, says how that went, and waits to be killed.
-_DOOMED = """
-import asyncio, sys, time
-from pathlib import Path
-from llmswitch.limiter import Limiter, RateLimits
-from llmswitch.state import FileState
-from llmswitch.worker import Worker
-
-async def main():
-    limiter = Limiter(Worker(FileState(Path(sys.argv[1])), name="state"), clock=time.monotonic, wall=time.time, window_s=2)
-    await limiter.acquire(
-        "openai:m@host", RateLimits(requests=1), 0, target="t", ends=float("inf"), alternative=False,
-        waiting=lambda seconds, reason: print("waits", flush=True),
-    )
-    print("goes", flush=True)
-    await asyncio.sleep(600)
-
-asyncio.run(main())
-"""
-
-
-@contextmanager
-def doomed(path: Path, *, says: str) -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen([sys.executable, "-c", _DOOMED, str(path)], stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline().strip() == says
-        yield child
-        child.kill()
-
-
-def test_a_process_killed_in_line_and_one_killed_under_way_hold_up_nobody(path: Path) -> None:
-    async def run() -> float:
-        with limiter_on(FileState(path), window_s=2) as limiter:
-            task = asyncio.create_task(go(limiter, RateLimits(requests=1)))
-            await asyncio.sleep(0.3)
-            waiting.kill()
-            started = time.monotonic()
-            await task
-            return time.monotonic() - started
-
-    with doomed(path, says="goes") as sent, doomed(path, says="waits") as waiting:
-        sent.kill()
-        assert asyncio.run(run()) < 8
-
-
-def test_who_came_first_goes_first_though_it_is_another_process(path: Path) -> None:
-    async def run() -> None:
-        with limiter_on(FileState(path), window_s=2) as limiter:
-            with pytest.raises(RateLimitError) as caught:
-                await go(limiter, RateLimits(requests=1), within=4)
-            assert 4 < (caught.value.retry_after_s or 0) < 6.5, "a whole window more, for the one before"
-
-    with doomed(path, says="goes"), doomed(path, says="waits"):
-        asyncio.run(run())

@@ -18,7 +18,7 @@ from llmock.pytest_plugin import LLMock
 import llmswitch
 from llmswitch import Attachment, ConfigError, Message, Parameters, Question, Switch
 from llmswitch.errors import ERRORS_BY_KIND, CallConnectionError
-from tests.servers.recorder import Answer, Recorder
+from tests.servers.recorder import Answer, Recorder, Seen
 
 KINDS = (
     "config authentication permission not_found bad_request context_length content_filter rate_limit overloaded server "
@@ -175,8 +175,11 @@ def test_a_closed_switch_says_so(environ: dict[str, str], llmock: LLMock, tmp_pa
     Switch.from_profile(cwd=tmp_path, environ=environ).close()
 
 
-def test_closing_while_it_asks_is_told_to_who_asked(environ: dict[str, str], slow: Recorder, tmp_path: Path) -> None:
-    environ["OPENAI_BASE_URL"] = slow.url
+@pytest.mark.parametrize("retries", ["0", "2"])
+def test_closing_while_it_asks_is_told_to_who_asked(
+    retries: str, environ: dict[str, str], slow: Recorder, tmp_path: Path
+) -> None:
+    environ |= {"OPENAI_BASE_URL": slow.url, "LLM_MAX_RETRIES": retries, "LLM_FALLBACK": "claude"}
     switch = Switch.from_profile(cwd=tmp_path, environ=environ)
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(lambda: switch.ask_sync("hi", target="openai"))
@@ -192,6 +195,65 @@ def test_closing_while_it_asks_is_told_to_who_asked(environ: dict[str, str], slo
         await switch.aclose()
         with pytest.raises(CallConnectionError, match="this Switch was closed"):
             await asked
+
+    asyncio.run(run())
+
+
+def test_closing_ends_the_wait_before_a_retry_and_leaves_nothing_behind(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    environ["LLM_MAX_RETRIES"] = "2"
+
+    async def run(url: str, seen: list[Seen]) -> float:
+        switch = Switch.from_profile(cwd=tmp_path, environ={**environ, "OPENAI_BASE_URL": url})
+        asked = asyncio.create_task(switch.ask("hi", target="openai"))
+        compared = asyncio.create_task(switch.compare("hi", ["openai"]))
+        await asyncio.to_thread(until, lambda: bool(seen))
+        await asyncio.sleep(0.5)  # one waits to ask again, the other until the vendor takes requests
+        began = time.monotonic()
+        await switch.aclose()
+        for task in (asked, compared):
+            with pytest.raises(CallConnectionError, match="this Switch was closed"):
+                await task
+            assert not task.cancelling()
+        return time.monotonic() - began
+
+    before = set(threading.enumerate())
+    with Recorder(Answer(b"{}", 429, {"retry-after": "30"})) as server:
+        assert asyncio.run(run(server.url, server.seen)) < 5
+    assert {thread.name for thread in set(threading.enumerate()) - before} == set()
+
+
+def test_a_stream_left_open_is_told_that_its_switch_is_closed(
+    environ: dict[str, str], llmock: LLMock, tmp_path: Path
+) -> None:
+    llmock.reply("one two three")
+
+    async def run() -> None:
+        switch = Switch.from_profile(cwd=tmp_path, environ=environ)
+        stream = switch.stream("count", target="openai")
+        assert (await anext(stream)).text
+        await switch.aclose()
+        with pytest.raises(ConfigError, match="this Switch is closed"):
+            await anext(stream)
+
+    before = set(threading.enumerate())
+    asyncio.run(run())
+    assert {thread.name for thread in set(threading.enumerate()) - before} == set()
+
+
+def test_a_task_that_is_cancelled_while_it_asks_is_cancelled(
+    environ: dict[str, str], slow: Recorder, tmp_path: Path
+) -> None:
+    environ["OPENAI_BASE_URL"] = slow.url
+
+    async def run() -> None:
+        async with Switch.from_profile(cwd=tmp_path, environ=environ) as switch:
+            asked = asyncio.create_task(switch.ask("hi", target="openai"))
+            await asyncio.to_thread(until, lambda: bool(slow.seen))
+            asked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
 
     asyncio.run(run())
 

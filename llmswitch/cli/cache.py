@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any, NamedTuple
 
 import typer
 
@@ -11,6 +13,7 @@ from llmswitch.cli.options import Json, Profile, Quiet, Verbose
 from llmswitch.cli.shell import Shell
 from llmswitch.cli.times import local
 from llmswitch.paths import Paths
+from llmswitch.redis_cache import RedisCache, redis_cache
 from llmswitch.reports.rows import UNKNOWN, Column, Table, count
 
 __all__ = ["app"]
@@ -18,34 +21,39 @@ __all__ = ["app"]
 app = typer.Typer(help="The answers kept from earlier calls.", no_args_is_help=True, add_completion=False)
 
 
-def _cache(shell: Shell, profile: str | None) -> ResponseCache:
+class _Caches(NamedTuple):
+    """The one on this machine, and with REDIS_URL the one that a team shares."""
+
+    local: ResponseCache
+    shared: RedisCache | None
+
+
+@contextmanager
+def _caches(shell: Shell, profile: str | None) -> Iterator[_Caches]:
     settings = shell.settings(profile=profile)
+    ttl = settings.integer("CACHE_TTL") or 0
     shell.detail(f"the response cache is {settings.paths.responses}")
-    return ResponseCache(settings.paths.responses, ttl_s=settings.integer("CACHE_TTL") or 0, wall=shell.wall)
+    with closing(ResponseCache(settings.paths.responses, ttl_s=ttl, wall=shell.wall)) as local:
+        shared = redis_cache(settings, ttl_s=ttl, wall=shell.wall)
+        if shared is None:
+            yield _Caches(local, None)
+            return
+        shell.detail(f"answers are shared in Redis at {shared.place}")
+        with closing(shared):
+            yield _Caches(local, shared)
 
 
 @app.command()
 def stats(profile: Profile = None, json: Json = False, verbose: Verbose = False, quiet: Quiet = False) -> None:
     """Print how many answers there are, how old and how large."""
     shell = Shell.current(verbose=verbose, quiet=quiet)
-    cache = _cache(shell, profile)
-    found = cache.stats()
+    with _caches(shell, profile) as caches:
+        found = caches.local.stats()
+        shared = caches.shared.stats() if caches.shared else None
     if json:
-        shell.json(
-            {
-                "schema": "llmswitch/cache/1",
-                "path": str(cache.folder),
-                "entries": found.entries,
-                "expired": found.expired,
-                "bytes": found.size_bytes,
-                "limit_bytes": found.limit_bytes,
-                "oldest": _moment(found.oldest),
-                "newest": _moment(found.newest),
-                "ttl_s": cache.ttl_s,
-            }
-        )
+        shell.json(_document(found, shared, caches))
     else:
-        shell.table(_table(found, cache))
+        shell.table(_table(found, shared, caches))
 
 
 @app.command()
@@ -57,19 +65,21 @@ def path(verbose: Verbose = False, quiet: Quiet = False) -> None:
 
 @app.command()
 def clear(profile: Profile = None, verbose: Verbose = False, quiet: Quiet = False) -> None:
-    """Remove every answer; a damaged cache is replaced by an empty one."""
+    """Remove every answer, with REDIS_URL the shared ones too; a damaged cache is replaced by an empty one."""
     shell = Shell.current(verbose=verbose, quiet=quiet)
-    with closing(_cache(shell, profile)) as cache:
-        removed = cache.clear()
-    shell.line("removed a database that could not be read" if removed is None else _removed(removed))
+    with _caches(shell, profile) as caches:
+        removed = caches.local.clear()
+        shell.line("removed a database that could not be read" if removed is None else _removed(removed))
+        if caches.shared:
+            shell.line(f"{_removed(caches.shared.clear())} from Redis at {caches.shared.place}")
 
 
 @app.command()
 def prune(profile: Profile = None, verbose: Verbose = False, quiet: Quiet = False) -> None:
-    """Remove expired answers, and the oldest of a cache over its size limit."""
+    """Remove expired answers, and the oldest of a cache over its size limit; Redis does so by itself."""
     shell = Shell.current(verbose=verbose, quiet=quiet)
-    with closing(_cache(shell, profile)) as cache:
-        shell.line(_removed(cache.prune()))
+    with _caches(shell, profile) as caches:
+        shell.line(_removed(caches.local.prune()))
 
 
 def _removed(number: int) -> str:
@@ -92,14 +102,45 @@ def _size(number: int) -> str:
     return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
-def _table(found: CacheStats, cache: ResponseCache) -> Table:
-    rows = (
+def _document(found: CacheStats, shared: CacheStats | None, caches: _Caches) -> dict[str, Any]:
+    redis = {"place": caches.shared.place, **_counts(shared)} if caches.shared and shared else None
+    return {
+        "schema": "llmswitch/cache/1",
+        "path": str(caches.local.folder),
+        **_counts(found),
+        "expired": found.expired,
+        "limit_bytes": found.limit_bytes,
+        "ttl_s": caches.local.ttl_s,
+        "redis": redis,
+    }
+
+
+def _counts(found: CacheStats) -> dict[str, Any]:
+    return {
+        "entries": found.entries,
+        "bytes": found.size_bytes,
+        "oldest": _moment(found.oldest),
+        "newest": _moment(found.newest),
+    }
+
+
+def _table(found: CacheStats, shared: CacheStats | None, caches: _Caches) -> Table:
+    limit = "" if found.limit_bytes is None else f" of {_size(found.limit_bytes)}"
+    rows = [
         ("answers", count(found.entries)),
         ("of them expired", count(found.expired)),
-        ("size", f"{_size(found.size_bytes)} of {_size(found.limit_bytes)}"),
+        ("size", f"{_size(found.size_bytes)}{limit}"),
         ("oldest", _moment(found.oldest) or UNKNOWN),
         ("newest", _moment(found.newest) or UNKNOWN),
-        ("kept for", f"{count(cache.ttl_s)} s"),
-        ("folder", str(cache.folder)),
-    )
-    return Table((Column("cache"), Column("")), rows)
+        ("kept for", f"{count(caches.local.ttl_s)} s"),
+        ("folder", str(caches.local.folder)),
+    ]
+    if caches.shared and shared:
+        rows += [
+            ("answers in Redis", count(shared.entries)),
+            ("size there", _size(shared.size_bytes)),
+            ("oldest there", _moment(shared.oldest) or UNKNOWN),
+            ("newest there", _moment(shared.newest) or UNKNOWN),
+            ("Redis", caches.shared.place),
+        ]
+    return Table((Column("cache"), Column("")), tuple(rows))

@@ -33,7 +33,7 @@ async def _ask(shell: Shell, route: Route, services: Services, *, shown: bool) -
     response: Response | None = None
     shared, adapters, waiting = Shared(services), Adapters(), Waiting(shell)
     try:
-        if route.pool == 1:
+        if len(route.calls) == 1:  # else it is yet to be seen who is asked
             adapters.connect(route.first)
         asking = Asking(services, shared, adapters.get)
         async with opened(answer(route, asking, notify=waiting.tell)) as chunks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 
@@ -76,7 +77,7 @@ class AttemptLayer(Layer):
                             yield chunk
                 response = self._whole(request, progress)
             else:
-                response = self._checked(request, _with_usage(request, await self.inner.complete(request)))
+                response = self._checked(request, _with_usage(request, await self._in_one_piece(request)))
                 if response.text:
                     yield Chunk(text=response.text)
         except LLMSwitchError as error:
@@ -94,26 +95,43 @@ class AttemptLayer(Layer):
     async def _pieces(self, request: Request, progress: _Progress) -> AsyncIterator[Chunk]:
         """The adapter's chunks, each within its deadline."""
         async with opened(self.inner.stream(request)) as source:
+            first_s = self._first_token_s(request)
             while True:
                 try:
-                    async with asyncio.timeout(self._patience_left(progress)):
+                    async with asyncio.timeout(self._patience_left(progress, first_s)):
                         chunk = await anext(source)
                 except StopAsyncIteration:
                     return
                 except TimeoutError as error:
-                    raise CallTimeoutError(self._silence(progress)) from error
+                    raise CallTimeoutError(self._silence(progress, first_s)) from error
                 progress.take(chunk, self.clock())
                 yield chunk
 
-    def _patience_left(self, progress: _Progress) -> float:
+    async def _in_one_piece(self, request: Request) -> Response:
+        """The whole answer; where another target stands ready, within half of what is left of the call."""
+        left_s = (request.trace.ends - self.clock()) / 2
+        if not request.alternative or math.isinf(left_s):
+            return await self.inner.complete(request)
+        try:
+            async with asyncio.timeout(left_s):
+                return await self.inner.complete(request)
+        except TimeoutError as error:
+            raise CallTimeoutError(f"{self.provider} sent no answer within {left_s:.3g} s.") from error
+
+    def _first_token_s(self, request: Request) -> float:
+        """Where another target stands ready, half of what is left of the call is for that one."""
+        left_s = request.trace.ends - self.clock()
+        return min(self.patience.first_token_s, left_s / 2) if request.alternative else self.patience.first_token_s
+
+    def _patience_left(self, progress: _Progress, first_s: float) -> float:
         if progress.alive:
             return self.patience.idle_s
-        return max(0.0, self.patience.first_token_s - (self.clock() - progress.started))
+        return max(0.0, first_s - (self.clock() - progress.started))
 
-    def _silence(self, progress: _Progress) -> str:
+    def _silence(self, progress: _Progress, first_s: float) -> str:
         if progress.alive:
             return f"{self.provider} fell silent for {self.patience.idle_s:g} s in mid-answer; see LLM_IDLE_TIMEOUT."
-        return f"{self.provider} sent no token within {self.patience.first_token_s:g} s; see LLM_FIRST_TOKEN_TIMEOUT."
+        return f"{self.provider} sent no token within {first_s:.3g} s; see LLM_FIRST_TOKEN_TIMEOUT."
 
     def _whole(self, request: Request, progress: _Progress) -> Response:
         last, text = progress.last, "".join(progress.text)

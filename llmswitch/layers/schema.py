@@ -6,10 +6,10 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from llmswitch.errors import ConfigError, MalformedError
+from llmswitch.errors import ConfigError, LLMSwitchError, MalformedError
 from llmswitch.layers.base import Layer, opened
 from llmswitch.text import one_line
-from llmswitch.types import Chunk, Request, Response
+from llmswitch.types import Chunk, Request, Response, Spend
 
 __all__ = ["SchemaLayer", "check_schema"]
 
@@ -33,14 +33,24 @@ def check_schema(schema: Any, where: str) -> Mapping[str, Any]:
 
 
 class SchemaLayer(Layer):
-    """Raises MalformedError where the whole answer is not JSON or does not match the request's schema."""
+    """Raises MalformedError where the whole answer is not JSON or does not match the request's schema.
+
+    An answer that is refused was paid for all the same: it goes into `Trace.lost`.
+    """
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """The same stream; the check comes before its last chunk."""
         async with opened(self.inner.stream(request)) as chunks:
             async for chunk in chunks:
                 if chunk.response is not None and request.schema is not None:
-                    _validate(chunk.response, request.schema)
+                    try:
+                        _validate(chunk.response, request.schema)
+                    except LLMSwitchError as error:
+                        paid = chunk.response
+                        request.trace.lost.append(
+                            Spend(paid.provider, paid.request_model, error.kind, paid.usage, paid.cost)
+                        )
+                        raise
                 yield chunk
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from llmswitch.reports.rows import count, money, seconds
-from llmswitch.types import Cost, Response, Usage
+from llmswitch.types import Attempt, Cost, Response, Usage
 
 if TYPE_CHECKING:
     from llmswitch.runs.preview import Preview
@@ -77,8 +78,15 @@ def summary(response: Response) -> str:
         f"{about}{count(response.usage.input_tokens)} in, {about}{count(response.usage.output_tokens)} out",
         money(response.cost.amount, exact=response.cost.exact) if response.cost else "cost unknown",
         "cached" if response.cached else None,
+        f"after {_failed(response.attempts)}" if len(response.attempts) > 1 else None,
     ]
     return " · ".join(part for part in parts if part)
+
+
+def _failed(attempts: tuple[Attempt, ...]) -> str:
+    """The attempts before the one that answered: whose they were, and how they ended."""
+    counts = Counter((a.provider, a.outcome.replace("_", " ")) for a in attempts if a.outcome != "ok")
+    return ", ".join(f"{who}: {how}{f' ×{times}' if times > 1 else ''}" for (who, how), times in counts.items())
 
 
 def preview_document(preview: Preview) -> dict[str, Any]:

@@ -50,7 +50,6 @@ class Shared:
         self.book = Book(services.ledger.path, wall=services.wall)
         self.shelf = None if services.cache is None else Shelf(services.cache, warn=services.warn)
         self.limits = BudgetLimits(services.policy.daily, services.policy.monthly)
-        self.shelf = None if services.cache is None else Shelf(services.cache, warn=services.warn)
         limit = services.policy.max_cost
         self.purse = None if limit is None else Purse(limit)
         self.speeds = Speeds(services.ledger.path)
@@ -75,5 +74,3 @@ class Shared:
             self.shelf.close()
         self.worker.close()
         self.book.close()
-        if self.shelf is not None:
-            self.shelf.close()

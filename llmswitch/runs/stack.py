@@ -45,15 +45,22 @@ async def stack(route: Route, asking: Asking, notify: Callable[[str], None]) -> 
     balance = services.policy.balance
     if route.pool > 1 and balance is not None:
         calls = await ordered(route, balance, services, load=shared.health, speeds=shared.speeds, random=shared.random)
-    first = calls[0]
-    request = replace(first.request, trace=Trace(notify=notify))
-    # an import is no part of the time that its vendor takes to answer
-    await connect(first)
+    request = replace(calls[0].request, trace=Trace(notify=notify))
+    # an import is no part of the time that its vendor takes to answer; nor is it paid for whoever is left alone now
+    await connect(await _first(calls, shared))
     async with opened(_around(calls, services, shared, connect).stream(request)) as chunks:
         async for chunk in chunks:
             if chunk.response is not None and route.conversation and route.pool > 1:
                 await _stick(route.conversation, calls, chunk.response.provider, chunk.response.request_model, shared)
             yield chunk
+
+
+async def _first(calls: tuple[Call, ...], shared: Shared) -> Call:
+    """Who will really be asked first."""
+    if len(calls) == 1:
+        return calls[0]
+    healthy = await shared.healthy([call.key for call in calls])
+    return next((call for call in calls if call.key in healthy), calls[0])
 
 
 async def _stick(conversation: str, calls: tuple[Call, ...], provider: str, model: str, shared: Shared) -> None:
@@ -120,7 +127,7 @@ def _layers(call: Call, services: Services, shared: Shared, adapter: Provider) -
     provider = LimitLayer(provider, key=key, target=target, limits=limits, limiter=shared.limiter, wall=services.wall)
     if policy.balance is not None and policy.balance.way == "least-busy":
         provider = BusyLayer(provider, key=key, health=shared.health, lease_s=deadlines.total_s)
-    provider = BreakerLayer(provider, key=key, target=target, health=shared.health)
+    provider = BreakerLayer(provider, key=key, target=target, health=shared.health, clock=clock)
     provider = SchemaLayer(provider)
     provider = RetryLayer(
         provider,

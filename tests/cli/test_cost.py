@@ -180,7 +180,8 @@ def test_cached_answers_do_not_make_an_unknown_sum_0(home: Path) -> None:
 
 
 def test_what_bought_no_answer_counts_as_spend_and_as_no_call_and_is_shown_apart(home: Path) -> None:
-    loser = Spend("openai", "gpt-4", "hedged", Usage(8, 2, estimated=True), Cost(Decimal("0.25"), "genai-prices", False))
+    paid = Cost(Decimal("0.25"), "genai-prices", exact=False)
+    loser = Spend("openai", "gpt-4", "hedged", Usage(8, 2, estimated=True), paid)
     unpriced = loser._replace(provider="local", cost=None)
     day, caller = _at("2026-11-20T10:00"), Caller("ask", "openai")
     fill(home, row(at=day, model="gpt-4", cost="0.5"))

@@ -142,3 +142,12 @@ def test_leaving_early_closes_the_stream_and_is_on_record() -> None:
     inner = attempt.inner
     assert isinstance(inner, Scripted)
     assert inner.closed == 1
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_where_another_target_stands_ready_half_of_the_time_is_left_for_it(streamed: bool) -> None:
+    attempt = layer("hang", patience=Patience(first_token_s=60.0))
+    request = question(alternative=True, stream=streamed)
+    request.trace.ends = attempt.clock() + 0.1
+    with pytest.raises(CallTimeoutError, match=r"within 0\.05 s"):
+        ask(attempt, request)

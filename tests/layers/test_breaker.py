@@ -31,7 +31,7 @@ from llmswitch.layers.attempt import AttemptLayer, Patience
 from llmswitch.layers.base import collect
 from llmswitch.layers.breaker import BreakerLayer
 from llmswitch.state import MemoryState, State
-from llmswitch.types import Chunk, Request
+from llmswitch.types import Attempt, Chunk, Request, Trace
 from llmswitch.worker import Worker
 from tests.scripted import ANSWER, Clock, Scripted, question
 
@@ -146,6 +146,24 @@ def test_the_first_piece_that_a_probe_brings_lets_the_others_in(health: Health, 
     assert target.ask() == "Paris"
 
 
+def test_what_a_probe_brings_later_says_nothing_new(health: Health, clock: Clock) -> None:
+    failure: Script = [ServerError("no")]
+    target = Target(health, clock, *[failure] * 5, [Chunk(text="Par"), Chunk(text="is"), "hang"], failure)
+    target.fail(5)
+    clock.now += 30
+
+    async def asked() -> None:
+        async with aclosing(target.layer.stream(question())) as probe:  # type: ignore[type-var]  # it is a generator
+            await anext(probe)
+            for _ in range(5):
+                with pytest.raises(ServerError):
+                    await collect(target.layer.stream(question()))
+            await anext(probe)
+
+    asyncio.run(asked())
+    assert not target.admission().allowed
+
+
 def test_while_a_probe_is_silent_nobody_else_is_let_in(health: Health, clock: Clock) -> None:
     target = Target(health, clock, *[[ServerError("no")]] * 5, ["hang"])
     target.fail(5)
@@ -239,11 +257,11 @@ class Overdue(Scripted):
         await asyncio.Event().wait()
 
 
-def cut(layer: BreakerLayer) -> None:
-    """A call that is cancelled, as a deadline does it."""
+def cut(layer: BreakerLayer, *before: Attempt) -> None:
+    """A call that is cancelled, as a deadline does it; `before` are attempts that it made already."""
 
     async def asked() -> None:
-        task = asyncio.create_task(collect(layer.stream(question())))
+        task = asyncio.create_task(collect(layer.stream(question(trace=Trace(attempts=list(before))))))
         await asyncio.sleep(0.02)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -275,5 +293,5 @@ def test_silence_until_the_deadline_is_a_failure(
 def test_a_call_that_waited_for_a_limit_until_its_deadline_was_never_sent(health: Health, clock: Clock) -> None:
     layer = BreakerLayer(Overdue(clock, 5.0), key=KEY, target="openai:m", health=health, clock=clock)
     for _ in range(5):
-        cut(layer)
+        cut(layer, Attempt("openai", "m", "rate_limit", 429, duration_s=5.0))
     assert asyncio.run(health.admit(KEY)).allowed

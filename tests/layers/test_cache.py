@@ -24,7 +24,8 @@ from llmswitch.layers.base import Layer, collect, opened
 from llmswitch.layers.cache import CacheLayer
 from llmswitch.layers.deadline import DeadlineLayer
 from llmswitch.providers.base import Endpoint
-from llmswitch.types import Attempt, Chunk, Cost, Message, Request, Response, Usage
+from llmswitch.shelf import Shelf
+from llmswitch.types import Attempt, Chunk, Cost, Message, Request, Response, Trace, Usage
 
 ANSWER = Response(
     provider="scripted",
@@ -66,29 +67,31 @@ class Asked:
 
 
 class Setup:
-    """A cache layer over a provider, and the warnings it gave."""
+    """Cache layers over one shelf, and the warnings it gave."""
 
     def __init__(self, folder: Path) -> None:
         self.cache = ResponseCache(folder, ttl_s=3600)
         self.warnings: list[str] = []
+        self.shelf = Shelf(self.cache, warn=self.warnings.append)
 
     def layer(self, inner: Asked, *, refresh: bool = False) -> CacheLayer:
         return CacheLayer(
             inner,
-            cache=self.cache,
+            shelf=self.shelf,
             key=lambda request: cache_key(ENDPOINT, request, None),
             refresh=refresh,
-            warn=self.warnings.append,
             clock=iter(range(1000)).__next__,
         )
+
+    def close(self) -> None:
+        self.shelf.close()
+        assert list(self.cache.folder.glob("locks/*")) == [], "no lock is left"
 
 
 @pytest.fixture
 def setup(tmp_path: Path) -> Iterator[Setup]:
-    made = Setup(tmp_path / "responses")
-    with closing(made.cache):
+    with closing(Setup(tmp_path / "responses")) as made:
         yield made
-    assert list(tmp_path.glob("responses/locks/*")) == [], "no lock is left"
 
 
 async def chunks(layer: Layer, request: Request = QUESTION) -> list[Chunk]:
@@ -232,19 +235,20 @@ def test_where_the_first_fails_the_next_one_asks(setup: Setup) -> None:
 
 def test_waiting_for_another_call_ends_with_the_deadline(setup: Setup) -> None:
     async def wait() -> None:
-        lock = setup.cache.lock(cache_key(ENDPOINT, QUESTION, None))
-        assert lock.try_acquire()
+        lock = setup.cache.claim(cache_key(ENDPOINT, QUESTION, None))
+        assert lock is not None
         try:
             loop = asyncio.get_running_loop()
             bounded = DeadlineLayer(setup.layer(inner), total_s=0.1, clock=loop.time, named="--timeout")
-            await collect(bounded.stream(QUESTION))
+            await collect(bounded.stream(replace(QUESTION, trace=Trace(notify=told.append))))
         finally:
             lock.release()
 
-    inner = Asked(ANSWER)
+    inner, told = Asked(ANSWER), list[str]()
     with pytest.raises(CallTimeoutError):
         asyncio.run(wait())
     assert inner.calls == 0
+    assert told == ["the same is being asked by another process: waiting for its answer"]
 
 
 def test_a_broken_cache_is_warned_of_and_loses_no_answer(setup: Setup) -> None:
@@ -261,24 +265,14 @@ def test_a_cache_without_a_folder_is_warned_of_and_loses_no_answer(setup: Setup)
     setup.cache.folder.write_text("in the way", encoding="utf-8")
     inner = Asked(ANSWER)
     assert asyncio.run(collect(setup.layer(inner).stream(QUESTION))) == ANSWER
-    assert any("asked twice" in message for message in setup.warnings)
+    assert any("Not a directory" in message for message in setup.warnings)
     setup.cache.folder.unlink()
 
 
-def test_closing_closes_what_is_inside(setup: Setup) -> None:
-    closed = []
-
-    class Closing(Asked):
-        async def aclose(self) -> None:
-            closed.append(True)
-
-    async def ask_and_close() -> None:
-        layer = setup.layer(Closing(ANSWER))
-        await chunks(layer)
-        await layer.aclose()
-
-    asyncio.run(ask_and_close())
-    assert closed == [True]
+def test_closing_lets_go_of_the_files(setup: Setup) -> None:
+    asyncio.run(chunks(setup.layer(Asked(ANSWER))))
+    assert (setup.cache.folder / "cache.db-wal").exists()
+    setup.shelf.close()
     assert not (setup.cache.folder / "cache.db-wal").exists(), "the last connection is closed"
 
 
@@ -288,12 +282,13 @@ _CHILD = """
 import asyncio, json, os, sys, time
 from dataclasses import replace
 from pathlib import Path
-import filelock, diskcache
+import diskcache
 from llmswitch.answers import decode
 from llmswitch.cache import ResponseCache, cache_key
 from llmswitch.layers.base import collect
 from llmswitch.layers.cache import CacheLayer
 from llmswitch.providers.base import Endpoint
+from llmswitch.shelf import Shelf
 from llmswitch.types import Chunk, Message, Request
 
 folder, calls, answer, delay_s = Path(sys.argv[1]), Path(sys.argv[2]), decode(sys.argv[3]), float(sys.argv[4])
@@ -311,16 +306,16 @@ class Slow:
 
 warnings = []
 endpoint = Endpoint("scripted", "http://127.0.0.1:1")
+shelf = Shelf(ResponseCache(folder, ttl_s=3600), warn=warnings.append)
 layer = CacheLayer(
-    Slow(), cache=ResponseCache(folder, ttl_s=3600), key=lambda request: cache_key(endpoint, request, None),
-    refresh=False, warn=warnings.append, clock=time.monotonic,
+    Slow(), shelf=shelf, key=lambda request: cache_key(endpoint, request, None), refresh=False, clock=time.monotonic
 )
 
 async def main():
     question = Request("m", (Message("user", "The capital of France?"),))
     shared = await collect(layer.stream(question))
     own = await collect(layer.stream(replace(question, model=str(os.getpid()))))
-    await layer.aclose()
+    shelf.close()
     print(json.dumps([shared.cached, shared.text, own.cached, warnings]), flush=True)
 
 print("ready", flush=True)

@@ -317,6 +317,20 @@ def test_what_an_earlier_attempt_spent_is_a_row_of_its_own_before_the_calls(reco
     assert first["started_at"] == own["started_at"]
 
 
+def test_an_answer_outside_its_schema_was_paid_for_like_any_other(recorded: Recorded) -> None:
+    wrong = (Chunk(text="no", finish_reason="stop", usage=Usage(5, 2)),)
+    right = (Chunk(text='{"n": 1}', finish_reason="stop", usage=Usage(5, 4)),)
+    ask(recorded.around(Twice(SchemaLayer(priced(Scripted(wrong, right))))), question(schema=SCHEMA))
+    assert [(row["lost"], row["cost_pico"]) for row in recorded.rows()] == [
+        ("malformed", 9 * 10**12),
+        (None, 13 * 10**12),
+    ]
+    with pytest.raises(MalformedError):
+        ask(recorded.around(SchemaLayer(priced(Scripted(wrong)))), question(schema=SCHEMA))
+    last = recorded.rows()[-1]
+    assert (last["error_kind"], last["cost_pico"], last["output_tokens"]) == ("malformed", 9 * 10**12, 2)
+
+
 def test_a_refusal_after_a_loss_does_not_take_the_loss_for_its_own(recorded: Recorded) -> None:
     scripted = Scripted((Chunk(text="half"), CallConnectionError("cut")), (RateLimitError("no", status=429),))
     with pytest.raises(RateLimitError):

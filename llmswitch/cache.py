@@ -2,8 +2,8 @@
 
 SQLite through diskcache (safedisk.py) in a folder of mode 0700, answers as JSON, no pickle ever. Making the database
 and looking after it is diskcache's; an answer is read with one SELECT of our own, because a cached `ask` has 48 ms of
-CPU for everything and importing and opening diskcache takes 30. Whatever is wrong with the files surfaces as StorageError:
-`ask` warns and goes on.
+CPU for everything and importing and opening diskcache takes 30. Whatever is wrong with the files surfaces as
+StorageError: `ask` warns and goes on.
 """
 
 from __future__ import annotations

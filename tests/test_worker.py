@@ -91,10 +91,11 @@ def test_a_job_that_fails_is_its_askers_and_leaves_the_others_of_its_batch_alone
     def fails(store: Log) -> None:
         raise ValueError("as it was")
 
-    async def ask() -> list[object]:
+    async def ask() -> tuple[object, object]:
         worker.post(fails, failed=failures.append)
         jobs = (worker.do(fails), worker.do(lambda store: store.add("fine")))
-        return await asyncio.gather(*jobs, return_exceptions=True)
+        failed, fine = await asyncio.gather(*jobs, return_exceptions=True)
+        return failed, fine
 
     failed, fine = asyncio.run(ask())
     worker.close()
@@ -107,13 +108,16 @@ def test_a_result_that_nobody_waits_for_any_more_is_taken_back() -> None:
     worker = Worker(log, name="test-worker")
     running, go = threading.Event(), threading.Event()
 
+    def undo(store: Log, place: int) -> None:
+        store.add(f"{place} undone")
+
     def slow(store: Log) -> int:
         running.set()
         assert go.wait(10)
         return store.add("held")
 
     async def ask() -> None:
-        task = asyncio.create_task(worker.do(slow, undo=lambda store, place: store.add(f"{place} undone") and None))
+        task = asyncio.create_task(worker.do(slow, undo=undo))
         await asyncio.to_thread(running.wait, 10)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple, Protocol
@@ -13,6 +14,7 @@ from llmswitch.errors import (
 )
 from llmswitch.layers.base import collect, opened
 from llmswitch.layers.hedge import raced
+from llmswitch.pricing import load_price_list
 from llmswitch.providers.base import Provider
 from llmswitch.types import Chunk, Request, Response
 
@@ -73,6 +75,7 @@ class FallbackLayer:
         self.fall_on = fall_on
         self.standing = standing
         self.hedge_s = hedge_s
+        self._ready: asyncio.Task[None] | None = None
 
     async def complete(self, request: Request) -> Response:
         """The whole answer; raises what `stream` raises."""
@@ -118,9 +121,15 @@ class FallbackLayer:
         else:
             second = rival  # for the closures, which see no narrowing
             request.trace.notify(f"{lane.target} is asked, {second.target} after {self.hedge_s:g} s of silence")
+
+            def rivals() -> AsyncIterator[Chunk]:
+                # what the loser cost is reckoned as the winner's first token comes: no time for an import
+                self._ready = asyncio.create_task(asyncio.to_thread(load_price_list))
+                return _stream(second, request, alternative=False)
+
             chunks = raced(
                 first,
-                lambda: _stream(second, request, alternative=False),
+                rivals,
                 after_s=self.hedge_s,
                 trace=request.trace,
                 failed=lambda error: failed.append((second, error)),
@@ -144,9 +153,7 @@ async def _stream(lane: Lane, request: Request, *, alternative: bool) -> AsyncIt
             yield chunk
 
 
-def _left(
-    lane: Lane, error: LLMSwitchError, rest: Sequence[Lane], failed: list[tuple[Lane, Exception]]
-) -> list[Lane]:
+def _left(lane: Lane, error: LLMSwitchError, rest: Sequence[Lane], failed: list[tuple[Lane, Exception]]) -> list[Lane]:
     """Whom to ask after `lane`: nobody who has failed as its rival; where the prompt was too long, no model that takes
     no more."""
     done = {id(other) for other, _ in failed}

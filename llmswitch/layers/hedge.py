@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from llmswitch.layers.base import opened
-from llmswitch.types import Chunk, Trace
+from llmswitch.types import Chunk, Response, Spend, Trace
 
 __all__ = ["Racer", "raced"]
 
@@ -43,10 +43,15 @@ class Racer:
         if self.error is not None:
             raise self.error
 
-    async def stop(self) -> None:
-        """End it, and wait until its connection is closed."""
+    async def stop(self) -> Response | None:
+        """End it, and wait until its connection is closed; the whole answer, where it had come and nobody read it."""
         self.task.cancel()
         await asyncio.wait([self.task])
+        response = None
+        while not self.chunks.empty():
+            chunk = self.chunks.get_nowait()
+            response = (chunk and chunk.response) or response
+        return response
 
 
 async def raced(
@@ -73,8 +78,10 @@ async def raced(
         for loser in racers:
             if loser is not winner:
                 before = len(trace.lost)
-                await loser.stop()
+                late = await loser.stop()
                 trace.lost[before:] = [spend._replace(why="hedged") for spend in trace.lost[before:]]
+                if late is not None and not late.cached:
+                    trace.lost.append(Spend(late.provider, late.request_model, "hedged", late.usage, late.cost))
         if not winner.sent and len(racers) > 1 and racers[1].error is not None:
             failed(racers[1].error)
         async with opened(winner.rest()) as chunks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
@@ -165,5 +166,5 @@ class RetryLayer(Layer):
         fits = self.clock() + wait < request.trace.ends
         stopped = state.attempt_number > self.retries or not fits or not await self.quota.may_retry(self.key)
         if stopped and error.retry_after_s:
-            error.add(f"It is to be asked again in {error.retry_after_s:.0f} s.")
+            error.add(f"It is to be asked again in {math.ceil(error.retry_after_s)} s.")
         return stopped

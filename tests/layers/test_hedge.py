@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from llmswitch.errors import LLMSwitchError, OverloadedError, ServerError
 from llmswitch.layers.base import opened
 from llmswitch.layers.hedge import raced
-from llmswitch.types import Chunk, Spend, Trace, Usage
+from llmswitch.types import Chunk, Response, Spend, Trace, Usage
 
 
 class Runner:
@@ -147,3 +148,28 @@ def test_being_cancelled_while_waiting_ends_both() -> None:
     asyncio.run(cancelled())
     assert first.closed
     assert second.closed
+
+
+def test_a_loser_that_was_whole_just_then_is_paid_for_as_well() -> None:
+    trace = Trace()
+    whole = Response("p", "m", "c", "stop", usage=Usage(3, 4))
+
+    async def both_at_once() -> list[str]:
+        gate = asyncio.Event()
+
+        async def first() -> AsyncIterator[Chunk]:
+            await gate.wait()
+            yield Chunk(text="a")
+            yield Chunk(response=replace(whole, provider="first"))
+
+        async def second() -> AsyncIterator[Chunk]:
+            gate.set()
+            yield Chunk(text="c")
+            yield Chunk(response=replace(whole, provider="second"))
+
+        async with opened(raced(first(), second, after_s=0.01, trace=trace, failed=print)) as chunks:
+            return [chunk.text async for chunk in chunks]
+
+    winner = asyncio.run(both_at_once())
+    loser = {"a": "second", "c": "first"}[winner[0]]
+    assert [(spend.provider, spend.why, spend.usage) for spend in trace.lost] == [(loser, "hedged", Usage(3, 4))]

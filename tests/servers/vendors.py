@@ -84,6 +84,11 @@ class Vendors(Loopback):
             out.wfile.write(body)
             return
         time.sleep(behaviour.first_s)
+        if not _streamed(seen):
+            body = json.dumps(_WHOLE[dialect](model, behaviour)).encode()
+            out.start(200, {"content-type": "application/json", "content-length": str(len(body))})
+            out.wfile.write(body)
+            return
         out.start(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"})
         while behaviour.hangs and not self.stop.wait(0.01):
             out.chunk(b"\n")
@@ -96,12 +101,19 @@ class Vendors(Loopback):
         out.chunk(b"")
 
 
-def _dialect(seen: Seen) -> tuple[Callable[[str, Behaviour], Iterator[bytes]], str]:
+Dialect = Callable[[str, Behaviour], Iterator[bytes]]
+
+
+def _dialect(seen: Seen) -> tuple[Dialect, str]:
     if seen.path.endswith("/chat/completions"):
         return _openai, seen.json["model"]
     if seen.path.endswith("/messages"):
         return _anthropic, seen.json["model"]
     return _gemini, seen.path.rpartition("/")[2].partition(":")[0]
+
+
+def _streamed(seen: Seen) -> bool:
+    return bool(seen.json.get("stream")) or "streamGenerateContent" in seen.path
 
 
 def _openai(model: str, behaviour: Behaviour) -> Iterator[bytes]:
@@ -141,3 +153,44 @@ def _gemini(model: str, behaviour: Behaviour) -> Iterator[bytes]:
     counts = {"promptTokenCount": 10, "candidatesTokenCount": len(behaviour.words), "thoughtsTokenCount": 0}
     reason = {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}[behaviour.finish]
     yield sse({"candidates": [{"finishReason": reason, "index": 0}], "modelVersion": model, "usageMetadata": counts})
+
+
+def _openai_whole(model: str, behaviour: Behaviour) -> dict[str, object]:
+    message = {"role": "assistant", "content": behaviour.text}
+    count = len(behaviour.words)
+    return {
+        "id": "c1",
+        "model": model,
+        "choices": [{"index": 0, "message": message, "finish_reason": behaviour.finish}],
+        "usage": {"prompt_tokens": 10, "completion_tokens": count},
+    }
+
+
+def _anthropic_whole(model: str, behaviour: Behaviour) -> dict[str, object]:
+    reason = {"stop": "end_turn", "length": "max_tokens", "content_filter": "refusal"}[behaviour.finish]
+    return {
+        "id": "m1",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [{"type": "text", "text": behaviour.text}],
+        "stop_reason": reason,
+        "usage": {"input_tokens": 10, "output_tokens": len(behaviour.words)},
+    }
+
+
+def _gemini_whole(model: str, behaviour: Behaviour) -> dict[str, object]:
+    reason = {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}[behaviour.finish]
+    content = {"role": "model", "parts": [{"text": behaviour.text}]}
+    return {
+        "candidates": [{"content": content, "finishReason": reason, "index": 0}],
+        "modelVersion": model,
+        "usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": len(behaviour.words)},
+    }
+
+
+_WHOLE: dict[Dialect, Callable[[str, Behaviour], dict[str, object]]] = {
+    _openai: _openai_whole,
+    _anthropic: _anthropic_whole,
+    _gemini: _gemini_whole,
+}

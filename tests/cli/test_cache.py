@@ -13,7 +13,10 @@ import pytest
 
 from llmswitch.cache import ResponseCache
 from llmswitch.cli.app import main
+from llmswitch.redis_cache import RedisCache
+from llmswitch.redis_state import connect, prefix_of
 from llmswitch.types import Response
+from tests.servers.redis import RedisServer
 
 ANSWER = Response("scripted", "m", "Paris", "stop")
 
@@ -22,7 +25,7 @@ ANSWER = Response("scripted", "m", "Paris", "stop")
 def folder(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The cache's folder, in a home of the test's own and away from any profile."""
     monkeypatch.setenv("LLMSWITCH_HOME", str(home))
-    for name in ("LLM_PROFILE", "CACHE_TTL"):
+    for name in ("LLM_PROFILE", "CACHE_TTL", "REDIS_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return home / "cache" / "responses"
@@ -136,3 +139,44 @@ def test_verbose_and_quiet_touch_stderr_alone(folder: Path, capsys: pytest.Captu
     assert str(folder) in err
     assert run(capsys, "prune", "-q") == (0, "removed 0 answers\n", "")
     assert run(capsys, "path", "-v", "-q")[1] == f"{folder}\n"
+
+
+def share(server: RedisServer, *keys: str) -> None:
+    with closing(RedisCache(connect(server.url), prefix_of(None), ttl_s=3600)) as cache:
+        for key in keys:
+            cache.put(key, ANSWER)
+
+
+def test_with_redis_the_shared_answers_are_counted_and_cleared_too(
+    folder: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = f"127.0.0.1:{redis_server.port}"
+    fill(folder, "a")
+    assert json.loads(run(capsys, "stats", "--json")[1])["redis"] is None
+    monkeypatch.setenv("REDIS_URL", redis_server.url)
+    share(redis_server, "a" * 64, "b" * 64)
+    code, out, err = run(capsys, "stats", "--json")
+    stats = json.loads(out)
+    assert (code, err, stats["entries"]) == (0, "", 1)
+    assert (stats["redis"]["place"], stats["redis"]["entries"]) == (place, 2)
+    assert stats["redis"]["bytes"] > 0
+    assert abs(datetime.fromisoformat(stats["redis"]["oldest"]).timestamp() - time.time()) < 60
+    table = run(capsys, "stats")[1]
+    assert {line.partition("  ")[0] for line in table.splitlines()} >= {"answers", "answers in Redis", "Redis"}
+    assert place in table
+    code, out, err = run(capsys, "clear")
+    assert (code, out, err) == (0, f"removed 1 answer\nremoved 2 answers from Redis at {place}\n", "")
+    assert json.loads(run(capsys, "stats", "--json")[1])["redis"]["entries"] == 0
+
+
+def test_a_redis_that_is_down_is_named_without_its_password(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://:hunter2@127.0.0.1:9/0")
+    fill(folder, "a")
+    for command in ("stats", "clear"):
+        code, out, err = run(capsys, command, "-v")
+        assert code == 2
+        assert "Redis at 127.0.0.1:9 cannot be used" in err
+        assert "hunter2" not in out + err
+    assert ResponseCache(folder, ttl_s=60).stats().entries == 0, "what is here was removed"

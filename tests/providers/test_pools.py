@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx2
+import pytest
 
 from llmswitch.providers.base import Endpoint
 from llmswitch.providers.http import http_client
@@ -142,3 +143,18 @@ def test_closing_closes_every_connection() -> None:
                     await asyncio.sleep(0.005)
 
     asyncio.run(main())
+
+
+def test_a_proxy_of_the_environment_is_still_asked_beyond_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> tuple[int, int]:
+        async with counting() as proxy, counting() as server:
+            monkeypatch.setenv("http_proxy", proxy.url)
+            for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY"):
+                monkeypatch.delenv(name, raising=False)
+            for url in ("http://vendor.invalid/v1", server.url):
+                client = http_client(Endpoint("any", url), "ANY_BASE_URL")
+                assert (await client.get(url)).text == "ok"
+                await client.aclose()
+            return proxy.opened, server.opened
+
+    assert asyncio.run(main()) == (1, 1)

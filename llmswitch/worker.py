@@ -93,25 +93,41 @@ class Worker(Generic[S]):
         with self._wake:
             self._jobs.append(job)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
+                self._start()
             else:
                 self._wake.notify()
 
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._thread.start()
+
     def _run(self) -> None:
-        while True:
-            with self._wake:
-                while not self._jobs and not self._closing:
-                    self._wake.wait()
-                jobs, self._jobs = self._jobs, []
-            if jobs:
-                self._tell(self._batch(jobs))
-                continue
-            self._store.close()
-            with self._wake:
-                if not self._jobs:  # else one came meanwhile: a second thread on the same store would not do
-                    self._thread, self._closing = None, False
-                    return
+        """Until it is closed and nothing is left. A bug that ends it early leaves nobody who comes later waiting."""
+        over = False
+        try:
+            while not over:
+                over = self._step()
+        finally:
+            if not over:
+                with self._wake:
+                    self._thread = None
+                    self._start() if self._jobs else None
+
+    def _step(self) -> bool:
+        """One batch; whether that was all."""
+        with self._wake:
+            while not self._jobs and not self._closing:
+                self._wake.wait()
+            jobs, self._jobs = self._jobs, []
+        if jobs:
+            self._tell(self._batch(jobs))
+            return False
+        self._store.close()
+        with self._wake:
+            if self._jobs:  # one came meanwhile: a second thread on the same store would not do
+                return False
+            self._thread, self._closing = None, False
+            return True
 
     def _batch(self, jobs: list[_Job]) -> list[tuple[_Job, Any, Exception | None]]:
         ended: list[tuple[_Job, Any, Exception | None]] = []

@@ -16,7 +16,7 @@ from llmswitch.layers.base import collect, opened
 from llmswitch.layers.hedge import raced
 from llmswitch.pricing import load_price_list
 from llmswitch.providers.base import Provider
-from llmswitch.types import Chunk, Request, Response
+from llmswitch.types import Chunk, Request, Response, Trace
 
 __all__ = ["FALL_ON", "MAY_FALL_ON", "FallbackLayer", "Lane"]
 
@@ -136,7 +136,15 @@ class FallbackLayer:
             )
         async with opened(chunks) as pieces:
             async for chunk in pieces:
-                yield chunk
+                yield _with_rivals(chunk, request.trace)
+
+
+def _with_rivals(chunk: Chunk, trace: Trace) -> Chunk:
+    """The answer with every attempt: a rival may have ended after it was whole."""
+    response = chunk.response
+    if response is None or response.cached or len(response.attempts) == len(trace.attempts):
+        return chunk
+    return Chunk(response=replace(response, attempts=tuple(trace.attempts)))
 
 
 async def _stream(lane: Lane, request: Request, *, alternative: bool) -> AsyncIterator[Chunk]:

@@ -165,6 +165,6 @@ class RetryLayer(Layer):
             return True
         fits = self.clock() + wait < request.trace.ends
         stopped = state.attempt_number > self.retries or not fits or not await self.quota.may_retry(self.key)
-        if stopped and error.retry_after_s:
+        if stopped and error.retry_after_s and error.status is not None:  # our own errors say it already
             error.add(f"It is to be asked again in {math.ceil(error.retry_after_s)} s.")
         return stopped

@@ -18,6 +18,8 @@ class Adapters:
     def __init__(self) -> None:
         self._tasks: dict[Endpoint, asyncio.Task[Provider]] = {}
         self._ready: dict[Endpoint, Provider] = {}
+        #: nothing is connected any more, as a thread may still try that was to connect one after another
+        self._closed = False
 
     async def get(self, call: Call) -> Provider:
         """The adapter of the call's endpoint. Connecting is done in a thread: importing an SDK takes a second."""
@@ -33,11 +35,12 @@ class Adapters:
 
     def connect(self, call: Call) -> None:
         """Connect here and now, where nothing else waits for this thread."""
-        if call.endpoint not in self._ready:
+        if call.endpoint not in self._ready and not self._closed:
             self._ready[call.endpoint] = call.vendor.connect(call.endpoint)
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close every connection. Once: nothing is connected any more."""
+        self._closed = True
         tasks, self._tasks = self._tasks, {}
         found, self._ready = dict(self._ready), {}
         for endpoint, task in tasks.items():

@@ -6,13 +6,14 @@ import json
 import signal
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import Command
+from tests.servers.recorder import Seen
 from tests.servers.vendors import Behaviour, Vendors
 
 FAILS = Behaviour(status=500)
@@ -32,7 +33,7 @@ def vendors() -> Iterator[Vendors]:
         seen["cut"] = seen.get("cut", 0) + 1
         return CUT if seen["cut"] == 1 else Behaviour()
 
-    behaviours = {
+    behaviours: dict[str, Behaviour | Callable[[Seen], Behaviour]] = {
         "fails": FAILS,
         "fails-once": fails_once,
         "cut": CUT,
@@ -42,6 +43,7 @@ def vendors() -> Iterator[Vendors]:
         "unknown": Behaviour(status=404),
         "limited": Behaviour(status=429),
         "slow": Behaviour(first_s=20.0),
+        "gpt-4o-mini": Behaviour(first_s=20.0),
     }
     with Vendors(behaviours) as server:
         yield server
@@ -207,9 +209,9 @@ def test_a_model_of_unknown_price_is_refused_under_a_budget_unless_allowed(comma
 def test_a_killed_calls_reservation_is_settled_once_its_lease_is_over(
     command: Command, vendors: Vendors, home: Path
 ) -> None:
-    more = env(vendors, LLM_BUDGET_DAILY="0.30", LLM_TIMEOUT="1")
-    process = command.start(["ask", "-t", "openai:slow?max_tokens=1000", "hi"], more)
-    while "slow" not in vendors.asked:
+    more = env(vendors, LLM_BUDGET_DAILY="0.30")
+    process = command.start(["ask", "-t", "openai:gpt-4o-mini", "hi"], more)
+    while "gpt-4o-mini" not in vendors.asked and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -270,6 +272,6 @@ def test_what_cannot_be_is_exit_2_and_names_what_to_mend(
 
 def test_json_stays_one_document_with_everything_on(command: Command, vendors: Vendors) -> None:
     more = env(vendors, LLM_FALLBACK="gemini", LLM_BUDGET_DAILY="5", OPENAI_RPM="100", OPENAI_TPM="100000")
-    done = command("ask", "-t", "openai:fails-once", "-v", "--json", "hi", env=more)
+    done = command("ask", "-t", "openai:fails-once", "--allow-unknown-price", "-v", "--json", "hi", env=more)
     assert json.loads(done.out)["schema"] == "llmswitch/response/1"
     assert "asking again in" in done.err

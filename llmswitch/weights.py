@@ -173,7 +173,7 @@ def _alone(models: Path, note: Callable[[str], None]) -> Iterator[None]:
 
     from llmswitch.keylock import KeyLock
 
-    lock = KeyLock(models / ".lock")
+    lock = KeyLock(str(models / ".lock"))
     told = False
     while not lock.try_acquire():
         if not told:

@@ -178,7 +178,7 @@ def _run(shell: Shell, settings: Settings, policy: Policy, asked: _Asked) -> Non
     output = OutputFile(Path(asked.output)) if asked.output not in (None, "-") else None
     try:
         response = _answer(shell, route, services, asked, output)
-        remember(route.first, services, response)
+        remember(route.chosen(response), services, response)
         _tell(shell, response)
     finally:
         if output is not None:

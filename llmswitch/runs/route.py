@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from llmswitch.providers import find_vendor, vendor_names
 from llmswitch.runs.call import Call, Question, settle
 from llmswitch.targets import parse_target
-from llmswitch.types import Target
+from llmswitch.types import Response, Target
 
 if TYPE_CHECKING:
     from llmswitch.profiles import Settings
@@ -30,6 +30,12 @@ class Route(NamedTuple):
     def first(self) -> Call:
         """The call that was named, or the first of those to choose among."""
         return self.calls[0]
+
+    def chosen(self, response: Response) -> Call:
+        """Of those to choose among, the one that answered; the first where a fallback did."""
+        who = (response.provider, response.request_model)
+        pool = self.calls[: self.pool]
+        return next((call for call in pool if (call.endpoint.provider, call.request.model) == who), self.first)
 
 
 def route_of(

@@ -275,3 +275,11 @@ def test_json_stays_one_document_with_everything_on(command: Command, vendors: V
     done = command("ask", "-t", "openai:fails-once", "--allow-unknown-price", "-v", "--json", "hi", env=more)
     assert json.loads(done.out)["schema"] == "llmswitch/response/1"
     assert "asking again in" in done.err
+
+
+def test_a_conversation_stays_with_the_target_that_was_chosen_for_it(command: Command, vendors: Vendors) -> None:
+    more = env(vendors, LLM_BALANCE="weighted:openai=0,gemini=1")
+    assert command("ask", "--json", "one", env=more).document["provider"] == "gemini"
+    later = env(vendors, LLM_BALANCE="weighted:openai=1,gemini=0")
+    assert command("ask", "-c", "--json", "two", env=later).document["provider"] == "gemini"
+    assert command("ask", "--json", "three", env=later).document["provider"] == "openai"

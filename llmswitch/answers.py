@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args
 
-from llmswitch.types import Attempt, Cost, Response, Timing, Usage
+from llmswitch.types import Attempt, Cost, FinishReason, Response, Timing, Usage
 
 __all__ = ["decode", "encode"]
 
 _VERSION = 1
+#: what no count, no time in seconds and no amount of money comes near
+_MOST = 2**53
+_LONGEST_AMOUNT = 40
 _NONE = type(None)
 _TEXT, _MAYBE_TEXT, _FLAG = (str,), (str, _NONE), (bool,)
 _COUNT, _SECONDS, _MAYBE_SECONDS = (int, _NONE), (float, int), (float, int, _NONE)
@@ -72,6 +75,8 @@ def decode(text: str) -> Response:
     if not isinstance(row, dict) or row.pop("v", None) != _VERSION:
         raise ValueError("not an answer of this version")
     values = _checked(Response, row)
+    if values["finish_reason"] not in get_args(FinishReason):
+        raise ValueError("not how an answer ends")
     cost = values["cost"] and _checked(Cost, values["cost"])
     if cost:
         cost["amount"] = _amount(cost["amount"])
@@ -91,6 +96,8 @@ def _checked(kind: type, row: Any) -> dict[str, Any]:
         # type, not isinstance: to Python, true is an int
         if type(row[name]) not in kinds:
             raise ValueError(f"{kind.__name__}.{name} is {type(row[name]).__name__}")
+        if isinstance(row[name], (int, float)) and not -_MOST <= row[name] <= _MOST:
+            raise ValueError(f"{kind.__name__}.{name} is beyond all bounds")
     return row
 
 
@@ -99,6 +106,6 @@ def _amount(text: str) -> Decimal:
         amount = Decimal(text)
     except ArithmeticError as error:
         raise ValueError(f"not an amount: {text!r}") from error
-    if not amount.is_finite():
+    if not amount.is_finite() or not 0 <= amount <= _MOST or len(text) > _LONGEST_AMOUNT:
         raise ValueError(f"not an amount: {text!r}")
     return amount

@@ -157,6 +157,10 @@ class AnswerCache(Protocol):
         """The right to ask; None where somebody has it, who may yet answer. Raises StorageError."""
         ...
 
+    def quick(self) -> AnswerCache | None:
+        """The same for an event loop, to `get` and `claim`: it waits for nobody. None where every look may wait."""
+        ...
+
     def close(self) -> None:
         """Let go of files and sockets; the next call opens them again."""
         ...
@@ -182,15 +186,22 @@ class ResponseCache:
 
     An answer is served for `ttl_s` seconds after it was stored, or for what whoever stored it allowed, whichever
     ends first. `wall` gives epoch seconds. Every method raises StorageError where the files cannot be used; a
-    database that another process has locked is waited for 2 s, and then, for 5 s, not again.
+    database that another process has locked is waited for `patience_s`, and then, for 5 s, not again.
     """
 
     def __init__(
-        self, folder: Path, *, ttl_s: int, size_limit: int = SIZE_LIMIT, wall: Callable[[], float] = time.time
+        self,
+        folder: Path,
+        *,
+        ttl_s: int,
+        size_limit: int = SIZE_LIMIT,
+        patience_s: float = _PATIENCE_S,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.folder = folder
         self.ttl_s = ttl_s
         self.size_limit = size_limit
+        self.patience_s = patience_s
         self.wall = wall
         self._database = folder / "cache.db"
         self._locks = str(folder / "locks")
@@ -263,6 +274,10 @@ class ResponseCache:
         if writer is not None:
             writer.close()
 
+    def quick(self) -> ResponseCache:
+        """The same files without patience, for an event loop: no lock that another process holds is waited for."""
+        return ResponseCache(self.folder, ttl_s=self.ttl_s, size_limit=self.size_limit, patience_s=0.0, wall=self.wall)
+
     def claim(self, key: str) -> KeyLock | None:
         """The right to ask, among all tasks and processes; None where somebody has it."""
         lock = KeyLock(f"{self._locks}{os.sep}{key}.lock")
@@ -316,7 +331,7 @@ class ResponseCache:
         return self._reader.connection
 
     def _patience_s(self) -> float:
-        return 0.0 if self.wall() < self._impatient_until else _PATIENCE_S
+        return 0.0 if self.wall() < self._impatient_until else self.patience_s
 
     def _write(self, work: Callable[[SafeCache], Any]) -> Any:
         from diskcache import Timeout

@@ -22,6 +22,8 @@ _ENOUGH = 20
 _WINDOW_S = 60.0
 #: outcomes are counted in steps, so that a circuit stays small: the window is up to a step longer
 _STEP_S = 5.0
+#: more steps than a circuit ever has
+_MOST_STEPS = 64
 #: how long an open circuit stays so at first, and at most after probes that failed, in seconds
 _OPEN_S = 30.0
 _LONGEST_S = 300.0
@@ -134,7 +136,7 @@ class Circuit(NamedTuple):
             open_s=open_s,
             open_until=_moment(document.get("open_until"), now + open_s),
             probe_until=_moment(document.get("probe_until"), now + _PROBE_S),
-            steps=tuple(step for step in map(_step, _list(document.get("steps"))) if step is not None),
+            steps=tuple(step for step in map(_step, _list(document.get("steps"))[-_MOST_STEPS:]) if step is not None),
             retries=_number(document.get("retries", _RETRIES), _RETRIES),
             retries_at=_number(document.get("retries_at"), now),
         )

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from llmswitch.circuit import Admission, Circuit, CircuitState
 from llmswitch.state import Document, State
+from llmswitch.turnstile import Known
 from llmswitch.worker import Worker
 
 __all__ = ["Health", "Status"]
@@ -110,7 +111,7 @@ class Health:
             return frozenset(
                 key
                 for key in keys
-                if _circuit(state, key, now).admission(now).allowed and not _blocked_s(state.read(_LIMIT + key), now)
+                if _circuit(state, key, now).admission(now).allowed and _known(state, key, now).blocked_until <= now
             )
 
         return await self._worker.do(fit)
@@ -223,10 +224,8 @@ def _leases(document: Document | None, now: float) -> dict[str, tuple[int, float
     return leases
 
 
-def _blocked_s(limit: Document | None, now: float) -> float | None:
-    """How long the vendor wants no request, in seconds; None where it wants them."""
-    until = (limit or {}).get("blocked_until")
-    return until - now if isinstance(until, (int, float)) and until > now else None
+def _known(state: State, key: str, now: float) -> Known:
+    return Known.of(state.read(_LIMIT + key), now)
 
 
 def _unblocked(limit: Document | None) -> tuple[Document | None, None]:
@@ -235,18 +234,14 @@ def _unblocked(limit: Document | None) -> tuple[Document | None, None]:
 
 
 def _status(state: State, key: str, now: float) -> Status:
-    circuit, limit = _circuit(state, key, now), state.read(_LIMIT + key) or {}
+    circuit, known = _circuit(state, key, now), _known(state, key, now)
     admission = circuit.admission(now)
     return Status(
         key=key,
         state=circuit.state(now),
         failures=circuit.failures,
         retry_after_s=None if admission.allowed else admission.retry_after_s,
-        blocked_s=_blocked_s(limit, now),
-        requests=_count(limit.get("requests")),
-        tokens=_count(limit.get("tokens")),
+        blocked_s=known.blocked_until - now if known.blocked_until > now else None,
+        requests=known.limits.requests,
+        tokens=known.limits.tokens,
     )
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) else None

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from llmswitch.errors import RateLimitError, StorageError
-from llmswitch.turnstile import UNLIMITED, Known, Place, RateLimits, Ticket, Turnstile, Wait
+from llmswitch.turnstile import LONGEST_PAUSE_S, UNLIMITED, Known, Place, RateLimits, Ticket, Turnstile, Wait
 
 if TYPE_CHECKING:
     from llmswitch.providers.ratelimits import SeenLimits
@@ -38,8 +38,6 @@ _NAP_S = 5.0
 _RATHER_MOVE_ON_S = 1.0
 #: a new guess of how long to wait is told where it differs by more than this, in seconds
 _NEWS_S = 1.0
-#: the longest that a vendor is left alone on its word, in seconds; then it is asked again
-_LONGEST_PAUSE_S = 3600.0
 #: how often what a vendor says again and again is written down again, in seconds
 _RENEW_S = 600.0
 
@@ -126,7 +124,7 @@ class Limiter:
 
     def blocked(self, key: str, until: float) -> None:
         """The vendor wants no call before `until`, in epoch seconds."""
-        until = min(until, self._wall() + _LONGEST_PAUSE_S)
+        until = min(until, self._wall() + LONGEST_PAUSE_S)
         self._note(key, lambda before: before._replace(blocked_until=max(before.blocked_until, until)))
 
     async def _minds(self, key: str) -> bool:

@@ -31,6 +31,8 @@ T = TypeVar("T")
 _LEASE_S = 10.0
 #: how long a Redis that failed is left alone, in seconds
 _RECOVERY_S = 5.0
+#: what Redis says of a key that it keeps for ever
+_NO_EXPIRY = -1
 #: how many keys are looked at in one go
 _BATCH = 500
 
@@ -112,10 +114,16 @@ class RedisCache:
 
     def claim(self, key: str) -> RedisLock | None:
         """The right to ask, among all machines."""
+        name = f"{self._prefix}asking:{key}"
         # not bound to a thread: who closes the cache may give it back
-        lock = self._client.lock(f"{self._prefix}asking:{key}", timeout=self.lease_s, thread_local=False)
+        lock = self._client.lock(name, timeout=self.lease_s, thread_local=False)
         with _guarded(self._client):
-            return RedisLock(self._client, lock, self.lease_s) if lock.acquire(blocking=False) else None
+            if lock.acquire(blocking=False):
+                return RedisLock(self._client, lock, self.lease_s)
+            left: Any = self._client.pttl(name)
+            if left == _NO_EXPIRY or left > 1000 * max(self.lease_s, _LEASE_S):
+                self._client.delete(name)  # nobody of ours holds it so: it would be waited for without end
+        return None
 
     def stats(self) -> CacheStats:
         """What the cache holds now; Redis' own limits are not ours to know."""
@@ -241,6 +249,9 @@ class SharedCache:
     def claim(self, key: str) -> AskLock | None:
         """The right to ask: among all machines, or on this one where Redis fails. Raises StorageError."""
         return self._in_redis(lambda: self.remote.claim(key), lambda: self.local.claim(key))
+
+    def quick(self) -> None:
+        """None: Redis may take its time."""
 
     def close(self) -> None:
         """Both."""

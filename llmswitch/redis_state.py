@@ -108,7 +108,7 @@ class RedisState:
         """See `State`."""
 
         def found() -> Document | None:
-            return decoded(_bytes(self.client.get(self.prefix + key)))
+            return decoded(self._value(self.prefix + key))
 
         return self._guarded(found)
 
@@ -129,13 +129,25 @@ class RedisState:
     def _update(self, name: str, change: Callable[[Document | None], tuple[Document | None, T]], keep_ms: int) -> T:
         ends = self._clock() + _CONTENTION_S
         while True:
-            before = _bytes(self.client.get(name))
+            before = self._value(name)
             document, result = change(decoded(before))
             after = "" if document is None else encoded(document)
             if self._swap(keys=[name], args=[before, after, keep_ms]):
                 return result
             if self._clock() > ends:
                 raise unusable(self.client, TimeoutError("others change the same document all the time"))
+
+    def _value(self, name: str) -> bytes:
+        """What is kept there; a list or the like is none of ours, and as good as not there."""
+        from redis import ResponseError
+
+        try:
+            return _bytes(self.client.get(name))
+        except ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            self.client.delete(name)
+            return b""
 
     def _guarded(self, work: Callable[[], T]) -> T:
         from redis import RedisError

@@ -63,15 +63,22 @@ class Turn:
         if response.finish_reason not in STORED or response.cached:
             return
         self.found = response
-        key, lock = self._key, self._disarmed()
-        trouble = await self._worker.do(lambda store: _put(store.cache, key, response, lock))
-        if trouble is not None:
-            self._warn(trouble)
+        key = self._key
+        try:
+            await self._worker.do(lambda store: store.cache.put(key, response))
+        except StorageError as error:
+            self._warn(error.message)
 
     def end(self) -> None:
         """Let the next one ask."""
-        lock = self._disarmed()
-        if lock is not None:
+        if self._renewal is not None:
+            self._renewal.cancel()
+        lock, self._lock = self._lock, None
+        if lock is None:
+            return
+        if lock.lease_s is None:  # it is the system's, and given back at once
+            lock.release()
+        else:
             self._worker.post(lambda store: lock.release())
 
     def _renew_later(self) -> None:
@@ -84,12 +91,6 @@ class Turn:
             self._worker.post(lambda store: lock.renew())
             self._renew_later()
 
-    def _disarmed(self) -> AskLock | None:
-        if self._renewal is not None:
-            self._renewal.cancel()
-        lock, self._lock = self._lock, None
-        return lock
-
 
 class Shelf:
     """A cache for the tasks of one event loop. `warn` is told what is wrong with it; no call fails over that.
@@ -100,6 +101,8 @@ class Shelf:
 
     def __init__(self, cache: AnswerCache, *, warn: Callable[[str], None]) -> None:
         self._worker = Worker(_Store(cache), name="llmswitch-cache")
+        #: what an event loop may use itself: a thread takes ten times as long, most of it to wait for its turn
+        self._quick = cache.quick()
         self._warn = warn
         #: who asks what right now; the answer, or None where the next one is to ask
         self._asked: dict[str, asyncio.Future[Response | None]] = {}
@@ -132,21 +135,34 @@ class Shelf:
 
     def close(self) -> None:
         """Wait for what is being stored, and let go of files and sockets."""
+        if self._quick is not None:
+            self._quick.close()
         self._worker.close()
 
     def _turn(self, key: str, look: _Look) -> Turn:
         return Turn(self._worker, self._warn, key, look)
 
     async def _look(self, key: str, waiting: Callable[[], None]) -> _Look:
-        look = await self._worker.do(lambda store: _looked(store.cache, key), undo=_take_back)
+        look = await self._look_once(key)
         if look.busy:
             waiting()
         while look.busy:
             await asyncio.sleep(_POLL_S)
-            look = await self._worker.do(lambda store: _looked(store.cache, key), undo=_take_back)
+            look = await self._look_once(key)
         if look.trouble is not None:
             self._warn(look.trouble)
         return look
+
+    async def _look_once(self, key: str) -> _Look:
+        """On the loop where nothing has to be waited for; what is wrong there is looked at with patience."""
+        if self._quick is not None:
+            look = _looked(self._quick, key)
+            if look.trouble is None:
+                return look
+            _take_back(look)
+        return await self._worker.do(
+            lambda store: _looked(store.cache, key), undo=lambda store, unseen: _take_back(unseen)
+        )
 
 
 def _looked(cache: AnswerCache, key: str) -> _Look:
@@ -171,19 +187,7 @@ def _looked(cache: AnswerCache, key: str) -> _Look:
     return _Look(lock=lock, trouble=trouble)
 
 
-def _take_back(store: _Store, look: _Look) -> None:
-    """Whoever looked was cancelled meanwhile."""
+def _take_back(look: _Look) -> None:
+    """Whoever looked does not ask."""
     if look.lock is not None:
         look.lock.release()
-
-
-def _put(cache: AnswerCache, key: str, response: Response, lock: AskLock | None) -> str | None:
-    """Store it and let others in; what went wrong, where something did."""
-    try:
-        cache.put(key, response)
-    except StorageError as error:
-        return error.message
-    finally:
-        if lock is not None:
-            lock.release()
-    return None

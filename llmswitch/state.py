@@ -7,6 +7,7 @@ In a SQLite file that every process on the machine shares. `redis_state.py` keep
 from __future__ import annotations
 
 import json
+import math
 import os
 import sqlite3
 import time
@@ -27,6 +28,8 @@ T = TypeVar("T")
 #: how long other processes' transactions are waited for, and how long SQLite itself waits within that, in seconds
 _PATIENCE_S = 2.0
 _WAIT_S = 0.005
+#: the largest document that is read, in characters, and the longest whole number in one
+_LARGEST, _MOST_DIGITS = 1_000_000, 30
 #: how often what nobody needs any more is thrown away, in seconds
 _SWEEP_S = 600.0
 
@@ -73,12 +76,30 @@ def encoded(document: Document) -> str:
 
 
 def decoded(text: str | bytes) -> Document | None:
-    """None for what is no document: it is damaged, and as good as not there."""
+    """None for what is no document: it is damaged, and as good as not there.
+
+    Its numbers are those that can be reckoned with: one that is not finite, or beyond what a float holds, is damage.
+    """
+    if len(text) > _LARGEST:
+        return None
     try:
-        document = json.loads(text)
+        document = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError("no count, and no time")
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("no number")
+    return number
 
 
 class FileState:

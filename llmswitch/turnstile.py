@@ -20,7 +20,7 @@ from llmswitch.state import Document, FileState, State
 if TYPE_CHECKING:
     from llmswitch.windows import Windows
 
-__all__ = ["UNLIMITED", "Known", "Place", "RateLimits", "Ticket", "Turnstile", "Wait"]
+__all__ = ["LONGEST_PAUSE_S", "UNLIMITED", "Known", "Place", "RateLimits", "Ticket", "Turnstile", "Wait"]
 
 #: how long a process that waits counts as waiting after its last sign of life, in seconds
 _LEASE_S = 3.0
@@ -28,6 +28,10 @@ _LEASE_S = 3.0
 _AT_ONCE_S = 0.1
 #: how long what a vendor said is believed, in seconds
 _KEEP_S = 3600.0
+#: the longest that a vendor is left alone on its word, in seconds; then it is asked again
+LONGEST_PAUSE_S = 3600.0
+#: by how much the clocks of two machines may differ, in seconds
+_SKEW_S = 5.0
 
 
 class RateLimits(NamedTuple):
@@ -55,15 +59,17 @@ class Known(NamedTuple):
     blocked_until: float = 0.0
 
     @classmethod
-    def of(cls, document: Document | None) -> Known:
-        """Whatever of a document can be read."""
+    def of(cls, document: Document | None, now: float) -> Known:
+        """Whatever of a document can be read. A pause that is longer than any is none: a clock went wrong."""
         found = document or {}
         requests, tokens, until = found.get("requests"), found.get("tokens"), found.get("blocked_until")
+        # type, not isinstance: to Python, true is an int
         limits = RateLimits(
-            requests if isinstance(requests, int) and requests > 0 else None,
-            tokens if isinstance(tokens, int) and tokens > 0 else None,
+            requests if type(requests) is int and requests > 0 else None,
+            tokens if type(tokens) is int and tokens > 0 else None,
         )
-        return cls(limits, float(until) if isinstance(until, int | float) and math.isfinite(until) else 0.0)
+        believed = type(until) in (int, float) and until <= now + LONGEST_PAUSE_S + _SKEW_S
+        return cls(limits, float(until) if believed else 0.0)
 
     def document(self) -> Document:
         """The same as a document."""
@@ -199,13 +205,13 @@ class Turnstile:
 
     def known(self, store: State, key: str) -> Known:
         """What the target's document says."""
-        return Known.of(store.read(f"limit:{key}"))
+        return Known.of(store.read(f"limit:{key}"), self._wall())
 
     def note(self, store: State, key: str, change: Callable[[Known], Known]) -> Known:
         """Change it."""
 
         def changed(document: Document | None) -> tuple[Document, Known]:
-            after = change(Known.of(document))
+            after = change(Known.of(document, self._wall()))
             return after.document(), after
 
         return store.update(f"limit:{key}", changed, keep_s=_KEEP_S)
@@ -260,8 +266,8 @@ class Turnstile:
     def _others(self, store: State, place: Place) -> _Load:
         """The lines of other processes whose first has waited longer."""
         now, calls, tokens = self._wall(), 0, 0
-        for member, (arrived, lease, theirs, of) in _waiting(store.read(f"line:{place.key}")).items():
-            if member != self._member and lease > now and arrived < place.arrived - _AT_ONCE_S:
+        for member, (arrived, _, theirs, of) in _waiting(store.read(f"line:{place.key}"), now).items():
+            if member != self._member and arrived < place.arrived - _AT_ONCE_S:
                 calls, tokens = calls + int(theirs), tokens + int(of)
         return _Load(calls, tokens)
 
@@ -271,15 +277,15 @@ class Turnstile:
         mine = [first.arrived, now + _LEASE_S, len(line), sum(place.tokens for place in line)]
 
         def changed(document: Document | None) -> tuple[Document, None]:
-            alive = {member: row for member, row in _waiting(document).items() if row[1] > now}
-            return {**alive, self._member: mine}, None
+            return {**_waiting(document, now), self._member: mine}, None
 
         store.update(f"line:{first.key}", changed, keep_s=2 * _LEASE_S)
         self._announced.add(first.key)
 
     def _withdraw(self, store: State, key: str) -> None:
         def changed(document: Document | None) -> tuple[Document | None, None]:
-            others = {member: row for member, row in _waiting(document).items() if member != self._member}
+            waiting = _waiting(document, self._wall())
+            others = {member: row for member, row in waiting.items() if member != self._member}
             return others or None, None
 
         if key in self._announced:
@@ -291,13 +297,19 @@ def _limit(most: int, of: str) -> str:
     return f"limit of {most} {of}{'' if most == 1 else 's'} a minute"
 
 
-def _waiting(document: Document | None) -> dict[str, list[float]]:
-    """Process -> when its first call arrived, until when that counts, how many calls wait there, of how many tokens."""
+def _waiting(document: Document | None, now: float) -> dict[str, list[float]]:
+    """Process -> when its first call arrived, until when that counts, how many calls wait there, of how many tokens.
+
+    Those that were killed are left out, and so is a lease that is longer than any.
+    """
     rows = (document or {}).items()
     return {
         member: row
         for member, row in rows
-        if isinstance(row, list) and len(row) == 4 and all(isinstance(n, int | float) for n in row)
+        if isinstance(row, list)
+        and len(row) == 4
+        and all(isinstance(n, int | float) for n in row)
+        and now < row[1] <= now + _LEASE_S + _SKEW_S
     }
 
 

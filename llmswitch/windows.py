@@ -163,8 +163,14 @@ class SQLiteWindows(Windows):
         return self._state.wall() * _TICKS
 
 
-#: Redis' own clock: those of several machines need not agree
-_LUA_NOW = "local clock = redis.call('TIME') local now = clock[1] * 10 + clock[2] / 100000 "
+#: no tick and no number of units has so many digits (the script below says it again)
+_LONGEST = 18
+#: Redis' own clock: those of several machines need not agree. What is there and no hash is none of ours.
+_LUA_NOW = """
+if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then redis.call('DEL', KEYS[1]) end
+local clock = redis.call('TIME')
+local now = clock[1] * 10 + clock[2] / 100000
+"""
 _LUA_TAKE = (
     _LUA_NOW
     + """
@@ -172,9 +178,10 @@ now = math.floor(now)
 local limit, window, amount, used = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), 0
 local kept = redis.call('HGETALL', KEYS[1])
 for i = 1, #kept, 2 do
-    local at = tonumber(kept[i])
-    if at <= now - window or at > now + 50 then redis.call('HDEL', KEYS[1], kept[i])
-    else used = used + kept[i + 1] end
+    local at, units = tonumber(kept[i]), kept[i + 1]
+    local ours = at and kept[i]:match('^%d+$') and units:match('^%d+$') and #units < 18
+    if not ours or at <= now - window or at > now + 50 then redis.call('HDEL', KEYS[1], kept[i])
+    else used = used + units end
 end
 if used + amount > limit then return 0 end
 redis.call('HINCRBY', KEYS[1], string.format('%.0f', now + 1), ARGV[3])
@@ -187,6 +194,11 @@ _LUA_SHIFT = """
 local units = redis.call('HGET', KEYS[1], ARGV[1])
 if units then redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', math.max(0, units + ARGV[2]))) end
 """
+
+
+def _count(field: bytes) -> int | None:
+    """A field as we write it; None for what somebody else did."""
+    return int(field) if field.isdigit() and len(field) < _LONGEST else None
 
 
 class RedisWindows(Windows):
@@ -208,8 +220,8 @@ class RedisWindows(Windows):
     def entries(self, key: str, expiry: int) -> tuple[float, list[tuple[int, int]]]:
         """See `Windows`."""
         told, fields = self._entries(keys=[self._prefix + key], args=[])
-        now, numbers = float(told), [int(field) for field in fields]
-        pairs = sorted(zip(numbers[::2], numbers[1::2], strict=True))
+        now, kept = float(told), zip(map(_count, fields[::2]), map(_count, fields[1::2]), strict=True)
+        pairs = sorted((at, units) for at, units in kept if at is not None and units is not None)
         return now, [(at, units) for at, units in pairs if now - expiry * _TICKS < at <= now + _AHEAD]
 
     def shift(self, key: str, at: int, units: int) -> None:

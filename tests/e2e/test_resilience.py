@@ -126,6 +126,9 @@ class Judged(LLMock):
 def server() -> Iterator[LLMockServer]:
     """A mock of the test's own: what another test left under way is not waited for."""
     with LLMockServer() as running:
+        # It closes what was idle for 5 s, which is as long as a client of ours keeps a connection: one that is taken
+        # again just then is lost, and that is no fault of the script's.
+        running._server.config.timeout_keep_alive = 60  # type: ignore[attr-defined]  # a server that runs has one
         LLMock(running).pace(PACE_MS)
         yield running
 

@@ -8,7 +8,6 @@ is known to the others by a document with a short lease, so that a killed proces
 from __future__ import annotations
 
 import asyncio
-import math
 import secrets
 from collections.abc import Callable
 from contextlib import suppress

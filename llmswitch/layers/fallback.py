@@ -18,24 +18,7 @@ from llmswitch.pricing import load_price_list
 from llmswitch.providers.base import Provider
 from llmswitch.types import Chunk, Request, Response, Trace
 
-__all__ = ["FALL_ON", "MAY_FALL_ON", "FallbackLayer", "Lane"]
-
-#: error kinds that another target may not have
-FALL_ON = frozenset(
-    {
-        "rate_limit",
-        "overloaded",
-        "server",
-        "timeout",
-        "connection",
-        "truncated",
-        "malformed",
-        "not_found",
-        "context_length",
-    }
-)
-#: those that are passed on only where LLM_FALLBACK_ON names them: a filter's word, a key of ours that is wrong
-MAY_FALL_ON = frozenset({"content_filter", "authentication", "permission"})
+__all__ = ["FallbackLayer", "Lane"]
 
 
 class Lane(NamedTuple):

@@ -13,15 +13,12 @@ from llmswitch.types import Target
 if TYPE_CHECKING:
     from llmswitch.profiles import Settings
 
-__all__ = ["BALANCES", "Balance", "Policy", "dollars", "hedge_seconds", "read_policy"]
+__all__ = ["BALANCES", "FALL_ON", "MAY_FALL_ON", "Balance", "Policy", "dollars", "hedge_seconds", "read_policy"]
 
 #: ways to choose among several targets; `weighted` names them with their weights
 BALANCES = ("weighted", "fastest", "cheapest", "least-busy")
-#: error kinds that may be named in LLM_FALLBACK_ON; the first three are passed on only where it names them
-_KINDS = (
-    "content_filter",
-    "authentication",
-    "permission",
+#: error kinds that another target may not have
+FALL_ON = (
     "rate_limit",
     "overloaded",
     "server",
@@ -32,6 +29,8 @@ _KINDS = (
     "not_found",
     "context_length",
 )
+#: those that are handed on only where LLM_FALLBACK_ON names them: a filter's word, a key of ours that is wrong
+MAY_FALL_ON = ("content_filter", "authentication", "permission")
 _NONE = "none"
 
 
@@ -43,11 +42,11 @@ class Balance(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """What the settings say; money in USD. `fall_on` are further error kinds to fall back on."""
+    """What the settings say; money in USD. `fall_on` are the error kinds that are handed on."""
 
     retries: int = 2
     fallback: tuple[Target, ...] = ()
-    fall_on: frozenset[str] = frozenset()
+    fall_on: frozenset[str] = frozenset(FALL_ON)
     balance: Balance | None = None
     hedge_s: float | None = None
     daily: Decimal | None = None
@@ -119,16 +118,14 @@ def _fallback(settings: Settings) -> tuple[Target, ...]:
 
 def _fall_on(settings: Settings) -> frozenset[str]:
     value = settings.get("LLM_FALLBACK_ON")
-    if value is None:
-        return frozenset()
-    kinds = [part.lower() for part in _parts(value, settings, "LLM_FALLBACK_ON")]
-    for kind in kinds:
-        if kind not in _KINDS:
+    more = [part.lower() for part in _parts(value, settings, "LLM_FALLBACK_ON")] if value is not None else []
+    known = (*MAY_FALL_ON, *FALL_ON)
+    for kind in more:
+        if kind not in known:
             raise ConfigError(
-                f"{settings.where('LLM_FALLBACK_ON')}: {kind!r} is nothing to fall back on. "
-                f"It takes {', '.join(_KINDS)}."
+                f"{settings.where('LLM_FALLBACK_ON')}: {kind!r} is nothing to fall back on. It takes {', '.join(known)}."
             )
-    return frozenset(kinds)
+    return frozenset((*FALL_ON, *more))
 
 
 def _balance(settings: Settings) -> Balance | None:

@@ -16,7 +16,7 @@ from llmswitch.layers.budget import BudgetLayer
 from llmswitch.layers.busy import BusyLayer
 from llmswitch.layers.cache import CacheLayer
 from llmswitch.layers.deadline import DeadlineLayer
-from llmswitch.layers.fallback import FALL_ON, FallbackLayer, Lane
+from llmswitch.layers.fallback import FallbackLayer, Lane
 from llmswitch.layers.lenient import LenientLayer
 from llmswitch.layers.limit import LimitLayer
 from llmswitch.layers.price import PriceLayer
@@ -75,7 +75,7 @@ def _around(calls: tuple[Call, ...], services: Services, shared: Shared, connect
     first, policy, deadlines = calls[0], services.policy, services.deadlines
     provider: Provider = FallbackLayer(
         [_lane(call, services, shared, connect) for call in calls],
-        fall_on=FALL_ON | policy.fall_on,
+        fall_on=policy.fall_on,
         standing=shared,
         hedge_s=policy.hedge_s,
     )

@@ -24,8 +24,9 @@ from llmswitch.errors import (
     TruncatedError,
 )
 from llmswitch.layers.base import opened
-from llmswitch.layers.fallback import FALL_ON, FallbackLayer, Lane
+from llmswitch.layers.fallback import FallbackLayer, Lane
 from llmswitch.providers.base import Provider
+from llmswitch.runs.policy import FALL_ON
 from llmswitch.types import Chunk, Request, Response
 from tests.scripted import Scripted, question
 
@@ -42,7 +43,7 @@ class Bench:
     def __init__(
         self,
         *scripts: Steps,
-        fall_on: frozenset[str] = FALL_ON,
+        fall_on: frozenset[str] = frozenset(FALL_ON),
         well: str = "abc",
         windows: dict[str, int | None] | None = None,
         hedge_s: float | None = None,
@@ -118,7 +119,7 @@ def test_what_is_our_own_fault_is_reported(error: LLMSwitchError) -> None:
     [("authentication", AuthenticationError("k", status=401)), ("content_filter", ContentFilterError("f"))],
 )
 def test_what_is_named_is_passed_on_as_well(kind: str, error: LLMSwitchError) -> None:
-    bench = Bench((error,), whole("b"), fall_on=FALL_ON | {kind})
+    bench = Bench((error,), whole("b"), fall_on=frozenset(FALL_ON) | {kind})
     assert bench.ask()[-1].response == Response("b", "b-model", "b", "stop")
 
 

@@ -11,9 +11,10 @@ from llmswitch.types import Attempt, Cost, FinishReason, Response, Timing, Usage
 __all__ = ["decode", "encode"]
 
 _VERSION = 1
-#: what no count, no time in seconds and no amount of money comes near
+#: what no count and no time in seconds comes near, and of what power of ten no amount of money is: an answer that
+#: somebody else has put there must not be more than can be reckoned with
 _MOST = 2**53
-_LONGEST_AMOUNT = 40
+_LARGEST_EXPONENT = 40
 _NONE = type(None)
 _TEXT, _MAYBE_TEXT, _FLAG = (str,), (str, _NONE), (bool,)
 _COUNT, _SECONDS, _MAYBE_SECONDS = (int, _NONE), (float, int), (float, int, _NONE)
@@ -106,6 +107,6 @@ def _amount(text: str) -> Decimal:
         amount = Decimal(text)
     except ArithmeticError as error:
         raise ValueError(f"not an amount: {text!r}") from error
-    if not amount.is_finite() or not 0 <= amount <= _MOST or len(text) > _LONGEST_AMOUNT:
+    if not amount.is_finite() or amount < 0 or abs(amount.adjusted()) > _LARGEST_EXPONENT:
         raise ValueError(f"not an amount: {text!r}")
     return amount

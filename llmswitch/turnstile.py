@@ -67,8 +67,8 @@ class Known(NamedTuple):
             requests if type(requests) is int and requests > 0 else None,
             tokens if type(tokens) is int and tokens > 0 else None,
         )
-        believed = type(until) in (int, float) and until <= now + LONGEST_PAUSE_S + _SKEW_S
-        return cls(limits, float(until) if believed else 0.0)
+        believed = isinstance(until, int | float) and until <= now + LONGEST_PAUSE_S + _SKEW_S
+        return cls(limits, float(until or 0) if believed else 0.0)
 
     def document(self) -> Document:
         """The same as a document."""

@@ -253,7 +253,7 @@ _count = st.none() | st.integers(0, 10**9)
 _seconds = st.floats(0, 1e6)
 _usage = st.builds(Usage, _count, _count, _count, _count, _count, _count, st.booleans())
 _attempt = st.builds(Attempt, _text, _text, _text, _count, _seconds, st.none() | _seconds)
-_cost = st.builds(Cost, st.decimals(allow_nan=False, allow_infinity=False), _text, st.booleans(), _text)
+_cost = st.builds(Cost, st.decimals(0, 10**15, places=12), _text, st.booleans(), _text)
 _response = st.builds(
     Response,
     provider=_text,
@@ -300,7 +300,23 @@ def test_what_is_no_answer_is_refused(text: str) -> None:
         decode(text)
 
 
-@pytest.mark.parametrize("amount", ["NaN", "Infinity", "a lot", ""])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("finish_reason", "<b>"),
+        ("duration_s", float("nan")),
+        ("duration_s", 10**400),
+        ("timing", {"time_to_first_token_s": float("inf"), "content_span_s": None}),
+        ("usage", {**json.loads(encode(ANSWER))["usage"], "input_tokens": 10**400}),
+    ],
+)
+def test_an_answer_that_could_not_be_shown_is_refused(name: str, value: object) -> None:
+    row = json.loads(encode(ANSWER))
+    with pytest.raises(ValueError, match=r"."):
+        decode(json.dumps({**row, name: value}))
+
+
+@pytest.mark.parametrize("amount", ["NaN", "Infinity", "a lot", "", "-1", "1e99999", "1e-99999", "0e99999"])
 def test_a_price_that_is_none_is_refused(amount: str) -> None:
     row = json.loads(encode(ANSWER))
     row["cost"]["amount"] = amount

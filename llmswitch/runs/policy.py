@@ -123,7 +123,8 @@ def _fall_on(settings: Settings) -> frozenset[str]:
     for kind in more:
         if kind not in known:
             raise ConfigError(
-                f"{settings.where('LLM_FALLBACK_ON')}: {kind!r} is nothing to fall back on. It takes {', '.join(known)}."
+                f"{settings.where('LLM_FALLBACK_ON')}: {kind!r} is nothing to fall back on. "
+                f"It takes {', '.join(known)}."
             )
     return frozenset((*FALL_ON, *more))
 

@@ -306,14 +306,15 @@ def test_what_is_no_answer_is_refused(text: str) -> None:
         ("finish_reason", "<b>"),
         ("duration_s", float("nan")),
         ("duration_s", 10**400),
-        ("timing", {"time_to_first_token_s": float("inf"), "content_span_s": None}),
-        ("usage", {**json.loads(encode(ANSWER))["usage"], "input_tokens": 10**400}),
+        ("timing", {"time_to_first_token_s": float("inf")}),
+        ("usage", {"input_tokens": 10**400}),
     ],
 )
 def test_an_answer_that_could_not_be_shown_is_refused(name: str, value: object) -> None:
     row = json.loads(encode(ANSWER))
+    row[name] = {**row[name], **value} if isinstance(value, dict) else value
     with pytest.raises(ValueError, match=r"."):
-        decode(json.dumps({**row, name: value}))
+        decode(json.dumps(row))
 
 
 @pytest.mark.parametrize("amount", ["NaN", "Infinity", "a lot", "", "-1", "1e99999", "1e-99999", "0e99999"])

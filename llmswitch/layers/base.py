@@ -9,9 +9,9 @@ from dataclasses import replace
 from llmswitch.errors import TruncatedError
 from llmswitch.providers.base import Provider
 from llmswitch.text import estimate_tokens
-from llmswitch.types import Chunk, Request, Response, Usage
+from llmswitch.types import Chunk, Request, Response, Spend, Usage
 
-__all__ = ["Layer", "collect", "estimated_usage", "opened"]
+__all__ = ["Layer", "collect", "estimated_usage", "opened", "unseen"]
 
 
 def opened(stream: AsyncIterator[Chunk]) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
@@ -34,6 +34,11 @@ def estimated_usage(request: Request, text: str) -> Usage:
     """Tokens where no vendor counted them, from the texts' bytes; attachments are not counted."""
     texts = [request.system or "", *(message.text for message in request.messages)]
     return Usage(sum(estimate_tokens(part) for part in texts), estimate_tokens(text), estimated=True)
+
+
+def unseen(response: Response, why: str) -> Spend:
+    """A whole answer that nobody gets, for `Trace.lost`: it was paid for all the same."""
+    return Spend(response.provider, response.request_model, why, response.usage, response.cost)
 
 
 class Layer:

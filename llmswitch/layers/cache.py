@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 
 from llmswitch.cache import as_cached
-from llmswitch.layers.base import Layer, opened
+from llmswitch.layers.base import Layer, opened, unseen
 from llmswitch.providers.base import Provider
 from llmswitch.shelf import Shelf, Turn
 from llmswitch.types import Chunk, Request, Response
@@ -61,7 +61,11 @@ class CacheLayer(Layer):
         async with opened(self.inner.stream(request)) as chunks:
             async for chunk in chunks:
                 if chunk.response is not None:
-                    await turn.keep(chunk.response)
+                    try:
+                        await turn.keep(chunk.response)
+                    except BaseException:  # cancelled at the last moment
+                        request.trace.lost.append(unseen(chunk.response, "interrupted"))
+                        raise
                 yield chunk
 
 

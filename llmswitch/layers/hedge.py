@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
-from llmswitch.layers.base import opened
-from llmswitch.types import Chunk, Response, Spend, Trace
+from llmswitch.layers.base import opened, unseen
+from llmswitch.types import Chunk, Spend, Trace
 
 __all__ = ["Racer", "raced"]
 
@@ -43,15 +43,14 @@ class Racer:
         if self.error is not None:
             raise self.error
 
-    async def stop(self) -> Response | None:
-        """End it, and wait until its connection is closed; the whole answer, where it had come and nobody read it."""
-        self.task.cancel()
-        await asyncio.wait([self.task])
-        response = None
+    def unread(self, why: str) -> list[Spend]:
+        """What its whole answer cost, where that had come and nobody will read it; for a racer that was stopped."""
+        lost = []
         while not self.chunks.empty():
             chunk = self.chunks.get_nowait()
-            response = (chunk and chunk.response) or response
-        return response
+            if chunk is not None and chunk.response is not None and not chunk.response.cached:
+                lost.append(unseen(chunk.response, why))
+        return lost
 
 
 async def raced(
@@ -75,21 +74,39 @@ async def raced(
         except TimeoutError:
             racers.append(Racer(second()))
         winner = await _winner(racers)
-        for loser in racers:
-            if loser is not winner:
-                before = len(trace.lost)
-                late = await loser.stop()
-                trace.lost[before:] = [spend._replace(why="hedged") for spend in trace.lost[before:]]
-                if late is not None and not late.cached:
-                    trace.lost.append(Spend(late.provider, late.request_model, "hedged", late.usage, late.cost))
+        losers, before = [racer for racer in racers if racer is not winner], len(trace.lost)
+        await _stopped(losers)
+        trace.lost[before:] = [spend._replace(why="hedged") for spend in trace.lost[before:]]
+        trace.lost.extend(spend for loser in losers for spend in loser.unread("hedged"))
         if not winner.sent and len(racers) > 1 and racers[1].error is not None:
             failed(racers[1].error)
         async with opened(winner.rest()) as chunks:
             async for chunk in chunks:
                 yield chunk
     finally:
-        for racer in racers:
-            await racer.stop()
+        try:
+            await _stopped(racers)
+        finally:
+            trace.lost.extend(spend for racer in racers for spend in racer.unread("interrupted"))
+
+
+async def _stopped(racers: Sequence[Racer]) -> None:
+    """End them, and wait until their connections are closed: what they cost is known then.
+
+    Who is cancelled in here, as a web server does again and again, hands it on to them and waits all the same.
+    """
+    again: asyncio.CancelledError | None = None
+    for racer in racers:
+        racer.task.cancel()
+    while running := [racer.task for racer in racers if not racer.task.done()]:
+        try:
+            await asyncio.wait(running)
+        except asyncio.CancelledError as error:
+            again = error
+            for task in running:
+                task.cancel()
+    if again is not None:
+        raise again
 
 
 async def _winner(racers: list[Racer]) -> Racer:

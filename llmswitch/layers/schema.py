@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from llmswitch.errors import ConfigError, LLMSwitchError, MalformedError
-from llmswitch.layers.base import Layer, opened
+from llmswitch.layers.base import Layer, opened, unseen
 from llmswitch.text import one_line
-from llmswitch.types import Chunk, Request, Response, Spend
+from llmswitch.types import Chunk, Request, Response
 
 __all__ = ["SchemaLayer", "check_schema"]
 
@@ -46,10 +46,7 @@ class SchemaLayer(Layer):
                     try:
                         _validate(chunk.response, request.schema)
                     except LLMSwitchError as error:
-                        paid = chunk.response
-                        request.trace.lost.append(
-                            Spend(paid.provider, paid.request_model, error.kind, paid.usage, paid.cost)
-                        )
+                        request.trace.lost.append(unseen(chunk.response, error.kind))
                         raise
                 yield chunk
 

@@ -86,6 +86,9 @@ _ERROR_TYPES: Mapping[str, type[ProviderError]] = {
     "conflict_error": ServerError,
 }
 
+#: status -> ours, for what the SDK has no class for: it passes by waiting
+_STATUSES: Mapping[int, type[ProviderError]] = {425: ServerError}
+
 #: What cannot be decoded. The SDK builds its models without validating them: what an answer lacks is None there.
 _UNDECODABLE = (*UNREADABLE, AttributeError, TypeError)
 
@@ -170,7 +173,8 @@ def _status_kind(error: anthropic.APIStatusError) -> type[ProviderError]:
     """By its class, then by the vendor's `error.type`, then by its status."""
     hundreds = {3: CallConnectionError, 4: BadRequestError}
     by_status = hundreds.get(error.status_code // 100, ServerError)
-    return _by_class(error) or _ERROR_TYPES.get(str(error.type), by_status)
+    known = _by_class(error) or _STATUSES.get(error.status_code)
+    return known or _ERROR_TYPES.get(str(error.type), by_status)
 
 
 def _refused_parameter(message: str, parameters: Parameters) -> str | None:

@@ -57,6 +57,7 @@ _STATUSES: Mapping[int, type[ProviderError]] = {
     408: CallTimeoutError,
     409: ServerError,
     413: ContextLengthError,
+    425: ServerError,
     429: RateLimitError,
     499: CallConnectionError,
     503: OverloadedError,

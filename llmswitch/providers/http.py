@@ -32,6 +32,9 @@ HTTP_ERRORS: Mapping[type[Exception], type[ProviderError]] = {
 }
 
 
+#: how long an idle connection is kept, in seconds: less than the 5 s after which many a server closes it, maybe just as
+#: the next request is written to it
+_KEPT_S = 4.0
 #: bytes of one response, unpacked: no answer comes near it, and a hostile server would fill the memory
 _MOST_BYTES = 64 * 2**20
 #: bytes of one line of a stream: an SDK takes time that grows with their square
@@ -135,7 +138,7 @@ def http_client(endpoint: Endpoint, url_variable: str) -> httpx2.AsyncClient:
     ambient = not is_loopback(endpoint.base_url)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else httpx2.create_ssl_context(trust_env=ambient)
     # as many idle ones as the SDKs keep: fewer, and each rush of calls would shake hands anew
-    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100)
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=_KEPT_S)
 
     def pool() -> httpx2.AsyncHTTPTransport:
         return httpx2.AsyncHTTPTransport(verify=context, trust_env=ambient, limits=limits)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,6 +12,10 @@ if TYPE_CHECKING:
     from llmswitch.runs.call import Call
 
 __all__ = ["Adapters"]
+
+
+#: SDKs are imported one after another: two that share packages, in two threads at once, may see those half done
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class Adapters:
@@ -28,7 +34,9 @@ class Adapters:
             return ready
         task = self._tasks.get(call.endpoint)
         if task is None or (task.done() and (task.cancelled() or task.exception())):
-            task = asyncio.create_task(asyncio.to_thread(call.vendor.connect, call.endpoint))
+            if self._tasks or self._ready:
+                _import_whole()
+            task = asyncio.create_task(asyncio.to_thread(_connected, call))
             self._tasks[call.endpoint] = task
         self._ready[call.endpoint] = adapter = await asyncio.shield(task)
         return adapter
@@ -36,7 +44,7 @@ class Adapters:
     def connect(self, call: Call) -> None:
         """Connect here and now, where nothing else waits for this thread."""
         if call.endpoint not in self._ready and not self._closed:
-            self._ready[call.endpoint] = call.vendor.connect(call.endpoint)
+            self._ready[call.endpoint] = _connected(call)
 
     async def aclose(self) -> None:
         """Close every connection. Once: nothing is connected any more."""
@@ -49,3 +57,18 @@ class Adapters:
                     found[endpoint] = adapter
         for adapter in found.values():
             await adapter.aclose()
+
+
+def _import_whole() -> None:
+    """Import on the loop's own thread what one SDK imports and another looks for in sys.modules with each call.
+
+    OpenAI's and Gemini's both know httpx where it is installed; half imported by a connecting thread, it would break
+    the calls of the other. No call runs while this does.
+    """
+    with suppress(ImportError):
+        import httpx  # noqa: F401  # type: ignore[import-not-found,unused-ignore]  # none of our dependencies
+
+
+def _connected(call: Call) -> Provider:
+    with _ONE_AT_A_TIME:
+        return call.vendor.connect(call.endpoint)

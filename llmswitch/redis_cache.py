@@ -195,7 +195,10 @@ def _stored_at(beginning: bytes) -> float | None:
 
 
 class RedisLock:
-    """The right to ask one question, among all machines. Who holds it renews it, and a machine that died loses it."""
+    """The right to ask one question, among all machines. Who holds it renews it, and a machine that died loses it.
+
+    Both methods raise StorageError where Redis does not answer.
+    """
 
     lease_s: float | None
 
@@ -206,13 +209,34 @@ class RedisLock:
 
     def renew(self) -> None:
         """Hold it for another `lease_s`. Lost already, it stays lost: the question may then be asked twice."""
-        with suppress(StorageError), _guarded(self._client):
+        from redis.exceptions import LockError
+
+        with _guarded(self._client), suppress(LockError):
             self._lock.reacquire()
 
     def release(self) -> None:
-        """Give it back; where Redis does not answer, it lapses."""
-        with suppress(StorageError), _guarded(self._client):
+        """Give it back, if it is still held."""
+        from redis.exceptions import LockError
+
+        with _guarded(self._client), suppress(LockError):
             self._lock.release()
+
+
+class _SharedLock:
+    """A RedisLock that is left to lapse while Redis is left alone: each that waits for it holds up everybody else."""
+
+    def __init__(self, lock: RedisLock, in_redis: Callable[[Callable[[], None], Callable[[], None]], None]) -> None:
+        self.lease_s = lock.lease_s
+        self._lock = lock
+        self._in_redis = in_redis
+
+    def renew(self) -> None:
+        """See `RedisLock`; raises nothing."""
+        self._in_redis(self._lock.renew, lambda: None)
+
+    def release(self) -> None:
+        """See `RedisLock`; raises nothing."""
+        self._in_redis(self._lock.release, lambda: None)
 
 
 class SharedCache:
@@ -248,7 +272,8 @@ class SharedCache:
 
     def claim(self, key: str) -> AskLock | None:
         """The right to ask: among all machines, or on this one where Redis fails. Raises StorageError."""
-        return self._in_redis(lambda: self.remote.claim(key), lambda: self.local.claim(key))
+        lock = self._in_redis(lambda: self.remote.claim(key), lambda: self.local.claim(key))
+        return _SharedLock(lock, self._in_redis) if isinstance(lock, RedisLock) else lock
 
     def quick(self) -> None:
         """None: Redis may take its time."""

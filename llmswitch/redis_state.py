@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qs, urlsplit
 
 from llmswitch.errors import ConfigError, StorageError
 from llmswitch.state import Document, State, decoded, encoded
@@ -19,6 +20,20 @@ T = TypeVar("T")
 
 #: how long Redis may take to be reached, and to answer, in seconds
 _PATIENCE_S = 1.0
+#: what an address may say behind its '?'; the rest of the client's options would undo what is counted on here
+_OPTIONS = frozenset(
+    {
+        "db",
+        "ssl_ca_certs",
+        "ssl_ca_path",
+        "ssl_cert_reqs",
+        "ssl_certfile",
+        "ssl_check_hostname",
+        "ssl_keyfile",
+        "ssl_min_version",
+        "ssl_password",
+    }
+)
 #: how long changes of others are waited for, in seconds
 _CONTENTION_S = 2.0
 #: Replaces a value, or with an empty new one removes it, if it is still the one that was read ('' where none was).
@@ -44,6 +59,8 @@ def connect(url: str) -> Redis:
     except ImportError as error:
         raise ConfigError("REDIS_URL needs the extra 'redis': type pip install 'llmswitch[redis]'.") from error
     try:
+        if not parse_qs(urlsplit(url).query).keys() <= _OPTIONS:
+            raise ValueError("an option that is not ours to give")
         # version 2 of the protocol needs no greeting, which older servers do not know
         client: Redis = redis.Redis.from_url(
             url,
@@ -52,7 +69,7 @@ def connect(url: str) -> Redis:
             socket_connect_timeout=_PATIENCE_S,
             socket_timeout=_PATIENCE_S,
         )
-        # a connection is made only to see that there are such options
+        # a connection is made only to see that the options' values are some
         client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)
     except (ValueError, TypeError, redis.RedisError):
         # without the cause: its text may hold the address, and that a password
@@ -69,9 +86,12 @@ def place(client: Redis) -> str:
 
 
 def unusable(client: Redis, error: Exception) -> StorageError:
-    """What is said of a Redis that failed: where it is and why; never its password."""
+    """What is said of a Redis that failed: where it is and why; never its password, which a server may repeat."""
+    reason, _, _ = str(error).partition(" script: ")  # by whose digest nobody is helped
+    for secret in ("password", "ssl_password"):
+        reason = reason.replace(str(client.connection_pool.connection_kwargs.get(secret) or "\0"), "***")
     return StorageError(
-        f"Redis at {place(client)} cannot be used: {one_line(str(error)).rstrip('.')}. Going on without it."
+        f"Redis at {place(client)} cannot be used: {one_line(reason).rstrip('.')}. Going on without it."
     )
 
 

@@ -25,16 +25,19 @@ def open_state(
     redis_url: str | None = None,
     namespace: str | None = None,
     warn: Callable[[str], None],
+    warn_of_redis: Callable[[str], None] | None = None,
     wall: Callable[[], float] = time.time,
     clock: Callable[[], float] = time.monotonic,
 ) -> State:
     """Redis where there is an address of one, then the file at `path`, then memory. Nothing is opened or sent yet.
 
-    `warn` is told, in the worker's thread, once of each store that fails. Raises ConfigError for an address that is
-    none.
+    `warn` is told, in the worker's thread, once of each store that fails; of Redis, `warn_of_redis` where there is one.
+    Raises ConfigError for an address that is none.
     """
     local = SharedState(FileState(path, wall=wall), MemoryState(wall=wall), warn=warn, clock=clock)
-    return local if redis_url is None else SharedState(RedisState(redis_url, namespace), local, warn=warn, clock=clock)
+    if redis_url is None:
+        return local
+    return SharedState(RedisState(redis_url, namespace), local, warn=warn_of_redis or warn, clock=clock)
 
 
 class SharedState:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-from llmswitch.cache import STORED, AnswerCache, AskLock
+from llmswitch.cache import STORED, AnswerCache, AskLock, lookup
 from llmswitch.errors import StorageError
 from llmswitch.types import Response
 from llmswitch.worker import Worker
@@ -128,6 +128,14 @@ class Shelf:
             ended.set_result(turn and turn.found)
             if turn is not None:
                 turn.end()
+
+    async def find(self, key: str, clock: Callable[[], float]) -> Response | None:
+        """The stored answer as `cache.lookup` gives it, and no right to ask where there is none."""
+        try:
+            return await self._worker.do(lambda store: lookup(store.cache, key, clock))
+        except StorageError as error:
+            self._warn(error.message)
+            return None
 
     def fresh(self, key: str) -> Turn:
         """The right to ask whatever is stored, and whoever else asks; what is kept replaces that."""

@@ -65,6 +65,7 @@ class Switch:
         self._waiting: set[asyncio.Task[object]] = set()
         self._cut: set[asyncio.Task[object]] = set()
         self._none_waits = asyncio.Event()
+        self._releasing: asyncio.Task[None] | None = None
 
     @classmethod
     def from_profile(
@@ -156,13 +157,18 @@ class Switch:
         return self._sync().run(self.compare(question, targets, repeats=repeats, judge=judge))
 
     async def aclose(self) -> None:
-        """Close every connection; raises ConfigError where the Switch belongs to another loop."""
+        """Close every connection; raises ConfigError where the Switch belongs to another loop.
+
+        Who is cancelled while it closes is, and it closes all the same.
+        """
+        loop = asyncio.get_running_loop()
         with self._lock:
-            if self._closed:
-                return
-            self._belong(asyncio.get_running_loop())
-            self._closed = True
-        await self._release()
+            if not self._closed:
+                self._belong(loop)
+                self._closed = True
+                self._releasing = loop.create_task(self._release())
+        if self._releasing is not None and self._loop is loop:
+            await asyncio.shield(self._releasing)
 
     def close(self) -> None:
         """`aclose` for code without an event loop."""

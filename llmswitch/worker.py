@@ -149,17 +149,17 @@ class Worker(Generic[S]):
     def _tell(self, ended: list[tuple[_Job, Any, Exception | None]]) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Job, Any, Exception | None]]] = {}
         for entry in ended:
-            job, _, error = entry
-            if job.loop is not None:
-                by_loop.setdefault(job.loop, []).append(entry)
-            elif error is not None and job.failed is not None:
-                job.failed(error)
+            if entry[0].loop is not None:
+                by_loop.setdefault(entry[0].loop, []).append(entry)
         for loop, entries in by_loop.items():
             try:
                 loop.call_soon_threadsafe(self._resolve, entries)
             except RuntimeError:  # the loop has ended, and with it everybody who waited
                 for job, result, error in entries:
                     self._take_back(job, result, error)
+        for job, _, error in ended:  # last: what a service does with a warning may fail, and nobody is to wait for ever
+            if error is not None and job.failed is not None:
+                job.failed(error)
 
     def _resolve(self, ended: list[tuple[_Job, Any, Exception | None]]) -> None:
         for job, result, error in ended:

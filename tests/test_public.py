@@ -224,6 +224,30 @@ def test_closing_ends_the_wait_before_a_retry_and_leaves_nothing_behind(
     assert {thread.name for thread in set(threading.enumerate()) - before} == set()
 
 
+def test_closing_goes_on_where_who_closes_is_cancelled(
+    environ: dict[str, str], slow: Recorder, tmp_path: Path
+) -> None:
+    environ["OPENAI_BASE_URL"] = slow.url
+
+    async def run() -> None:
+        switch = Switch.from_profile(cwd=tmp_path, environ=environ)
+        asked = asyncio.create_task(switch.ask("hi", target="openai"))
+        await asyncio.to_thread(until, lambda: bool(slow.seen))
+        closing = asyncio.create_task(switch.aclose())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        await switch.aclose()
+        with pytest.raises(CallConnectionError, match="this Switch was closed"):
+            await asked
+        assert slow.left.wait(5)
+
+    before = set(threading.enumerate())
+    asyncio.run(run())
+    assert {thread.name for thread in set(threading.enumerate()) - before} == set()
+
+
 def test_a_stream_left_open_is_told_that_its_switch_is_closed(
     environ: dict[str, str], llmock: LLMock, tmp_path: Path
 ) -> None:

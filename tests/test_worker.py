@@ -103,6 +103,33 @@ def test_a_job_that_fails_is_its_askers_and_leaves_the_others_of_its_batch_alone
     assert fine == 1
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_failure_that_cannot_be_told_leaves_nobody_waiting() -> None:
+    """What a service does with a warning is its own, and may fail."""
+    log = Log()
+    worker = Worker(log, name="test-worker")
+    go = threading.Event()
+
+    def fails(store: Log) -> None:
+        raise ValueError("no room")
+
+    def tell(error: Exception) -> None:
+        raise RuntimeError("the logger is closed")
+
+    async def ask() -> int:
+        worker.post(lambda store: go.wait(10))  # so that both are in the batch after it
+        worker.post(fails, failed=tell)
+        late = asyncio.ensure_future(worker.do(lambda store: store.add("fine")))
+        await asyncio.sleep(0)
+        go.set()
+        return await asyncio.wait_for(late, 10)
+
+    assert asyncio.run(ask()) == 1
+    assert asyncio.run(worker.do(lambda store: store.add("later"))) == 2
+    worker.close()
+    assert log.done == ["fine", "later", "closed"]
+
+
 def test_a_result_that_nobody_waits_for_any_more_is_taken_back() -> None:
     log = Log()
     worker = Worker(log, name="test-worker")

@@ -171,6 +171,8 @@ def _run(shell: Shell, settings: Settings, policy: Policy, asked: _Asked) -> Non
     if asked.dry_run:
         from llmswitch.runs.preview import preview
 
+        if route.pool > 1:
+            shell.note(f"LLM_BALANCE chooses when it is sent; this is what {route.first.target.text} would get.")
         shell.json(preview_document(preview(route.first, services, settings)))
         return
     if asked.output == "":
@@ -214,12 +216,17 @@ def _route(shell: Shell, settings: Settings, services: Services, asked: _Asked) 
         _target(shell, settings, services, asked, before),
         conversation=before.id if before else None,
     )
-    call = route.first
-    shell.detail(
-        f"asking {call.endpoint.provider}, model {call.request.model}, at {call.endpoint.identity()['base_url']}"
-    )
+    _tell_whom(shell, route)
     kept = conversation_id if services.conversations else None
     return route._replace(calls=tuple(call._replace(conversation_id=kept) for call in route.calls))
+
+
+def _tell_whom(shell: Shell, route: Route) -> None:
+    if route.pool > 1:
+        shell.detail(f"asking one of {', '.join(call.target.text for call in route.calls[: route.pool])}")
+        return
+    endpoint, request = route.first.endpoint, route.first.request
+    shell.detail(f"asking {endpoint.provider}, model {request.model}, at {endpoint.identity()['base_url']}")
 
 
 def _target(

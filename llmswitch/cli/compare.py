@@ -38,7 +38,7 @@ from llmswitch.cli.options import (
 from llmswitch.cli.output import OutputFile
 from llmswitch.cli.question import read_message, read_parameters, read_schema
 from llmswitch.cli.shell import Shell
-from llmswitch.errors import ConfigError, StorageError
+from llmswitch.errors import BudgetError, ConfigError, StorageError
 from llmswitch.reports.answer import preview_document
 from llmswitch.reports.sections import Sections, sections
 from llmswitch.runs.ask import Services
@@ -46,7 +46,7 @@ from llmswitch.runs.call import Call, Question, settle
 from llmswitch.runs.compare import Comparison, Job, settle_calls
 from llmswitch.runs.judge import Asked
 from llmswitch.runs.policy import read_policy
-from llmswitch.runs.route import route_of
+from llmswitch.runs.route import spares
 from llmswitch.targets import integer, parse_target
 
 if TYPE_CHECKING:
@@ -185,8 +185,8 @@ def _run(shell: Shell, settings: Settings, services: Services, question: Questio
         from llmswitch.cli.columns import run_compare
 
         about = Asked(question.messages[0].text, question.system or settings.get("LLM_SYSTEM"))
-        spares = route_of(settings, services.policy, question, calls[0].target).calls[1:]
-        job = Job(about, calls, asked.repeats, asked.seed, judge, spares)
+        others = (call._replace(command="compare") for call in spares(settings, services.policy, question))
+        job = Job(about, calls, asked.repeats, asked.seed, judge, tuple(others))
         comparison = run_compare(shell, job, services, shown=asked.form is None)
         whole = _report(shell, comparison, asked, page, fields=question.schema is not None)
     finally:
@@ -280,9 +280,12 @@ def _print(shell: Shell, text: str) -> None:
 
 
 def _leave(comparison: Comparison, *, strict: bool, interrupted: bool) -> None:
-    """130 where Ctrl-C ended it; 1 where all targets failed, or under --strict any call or the judge did."""
+    """130 where Ctrl-C ended it; 5 where a budget let nothing be sent; 1 where all targets failed, or under --strict
+    any call or the judge did."""
     if interrupted:
         raise typer.Exit(130)
+    if all(isinstance(sample.error, BudgetError) for sample in comparison.samples):
+        raise typer.Exit(BudgetError.exit_code)
     failed = [sample.failed for sample in comparison.samples]
     judged = comparison.judgement is None or comparison.judgement.error is None
     if all(failed) or (strict and (any(failed) or not judged)):

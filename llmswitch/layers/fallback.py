@@ -78,15 +78,19 @@ class FallbackLayer:
                         yield chunk
                 return
             except LLMSwitchError as error:
-                first = lane is self.lanes[0]
+                # noted already: it is that of a rival which had won
+                noted = bool(failed) and failed[-1][1] is error
+                first = lane is self.lanes[0] and not noted
                 if (first and error.kind not in self.fall_on) or (shown and not request.restarts):
                     raise
-                failed.insert(0 if first else len(failed), (lane, error))
+                who = failed[-1][0] if noted else lane
+                if not noted:
+                    failed.insert(0 if first else len(failed), (lane, error))
                 rest, reason = _left(lane, error, rest, failed), error.kind.replace("_", " ")
             if shown:
                 yield Chunk(restart=True)
             if rest:
-                request.trace.notify(f"{lane.target} failed ({reason}): asking {rest[0].target}")
+                request.trace.notify(f"{who.target} failed ({reason}): asking {rest[0].target}")
         raise _all(failed)
 
     async def aclose(self) -> None:
@@ -146,9 +150,9 @@ async def _stream(lane: Lane, request: Request, *, alternative: bool) -> AsyncIt
 
 def _left(lane: Lane, error: LLMSwitchError, rest: Sequence[Lane], failed: list[tuple[Lane, Exception]]) -> list[Lane]:
     """Whom to ask after `lane`: nobody who has failed as its rival; where the prompt was too long, no model that takes
-    no more."""
+    no more. Where it is a rival that had won and failed, `lane` was only slow, and comes first."""
     done = {id(other) for other, _ in failed}
-    left = [other for other in rest if id(other) not in done]
+    left = [other for other in (lane, *rest) if id(other) not in done]
     if not isinstance(error, ContextLengthError):
         return left
     window = lane.window()

@@ -65,7 +65,8 @@ async def raced(
 
     The loser is cancelled, and what it may have cost is marked in `trace` as hedged. Where one fails before it sent
     anything, the other is waited for; where both do, the error of `first` is raised, and `failed` is told that of
-    `second`. A first that fails in time is raised at once: whoever called knows whom to ask next.
+    `second`. A first that fails in time is raised at once: whoever called knows whom to ask next. Where the second
+    wins and fails later, `failed` is told as well, and that error raised unless `first` has one of its own.
     """
     racers = [Racer(first)]
     try:
@@ -80,9 +81,15 @@ async def raced(
         trace.lost.extend(spend for loser in losers for spend in loser.unread("hedged"))
         if not winner.sent and len(racers) > 1 and racers[1].error is not None:
             failed(racers[1].error)
-        async with opened(winner.rest()) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        try:
+            async with opened(winner.rest()) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except Exception as error:
+            if winner is racers[0]:
+                raise
+            failed(error)
+            raise racers[0].error or error from None
     finally:
         try:
             await _stopped(racers)

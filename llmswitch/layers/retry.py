@@ -117,6 +117,7 @@ class RetryLayer(Layer):
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """The first whole stream; raises what ended the last attempt."""
         waits: AsyncRetrying | None = None
+        failed: ProviderError | None = None
         shown = False
         while True:
             try:
@@ -126,6 +127,11 @@ class RetryLayer(Layer):
                         yield chunk
                 return
             except ProviderError as error:
+                if failed is not None and isinstance(error, CircuitOpenError):
+                    # this very call was one failure too many: what the vendor said is the reason, and goes first
+                    failed.add(error.message)
+                    failed.retry_after_s = error.retry_after_s
+                    raise failed from error
                 if not can_succeed(error) or (shown and not request.restarts):
                     raise
                 failed = error

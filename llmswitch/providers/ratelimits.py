@@ -80,7 +80,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     for name, unit in (("retry-after-ms", 1000.0), ("x-ms-retry-after-ms", 1000.0), ("retry-after", 1.0)):
         wait = _seconds(headers.get(name, ""), unit)
         if wait is not None:
-            return wait
+            return min(wait, _MOST)
     try:
         due = parsedate_to_datetime(headers.get("retry-after", ""))
     except (ValueError, OverflowError):

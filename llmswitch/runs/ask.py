@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -51,9 +52,13 @@ class Deadlines(NamedTuple):
 
 
 class Store(NamedTuple):
-    """Where health and limits are kept: a file on this machine, and before it a Redis where there is one."""
+    """Where health and limits are kept: a file on this machine, and before it a Redis where there is one.
+
+    `warn_of_redis` is the cache's, too: that it fails is said once.
+    """
 
     path: Path
+    warn_of_redis: Callable[[str], None]
     redis_url: Secret | None = None
 
 
@@ -95,8 +100,9 @@ class Services(NamedTuple):
         ttl = settings.integer("CACHE_TTL")
         cached = settings.flag("CACHE_ENABLED") and use_cache and bool(ttl)
         total = settings.seconds("LLM_TIMEOUT")
+        once = _once(warn)
         return cls(
-            cache=open_cache(settings, ttl_s=ttl or 0, wall=wall, warn=warn) if cached else None,
+            cache=open_cache(settings, ttl_s=ttl or 0, wall=wall, warn=once) if cached else None,
             namespace=settings.get("CACHE_NAMESPACE"),
             refresh=refresh,
             ledger=Ledger(settings.paths.ledger),
@@ -109,11 +115,22 @@ class Services(NamedTuple):
                 named=settings.where("LLM_TIMEOUT"),
             ),
             policy=policy or read_policy(settings),
-            store=Store(settings.paths.state, settings.secret("REDIS_URL")),
+            store=Store(settings.paths.state, once, settings.secret("REDIS_URL")),
             warn=warn,
             clock=clock,
             wall=wall,
         )
+
+
+def _once(warn: Callable[[str], None]) -> Callable[[str], None]:
+    """`warn` for the first warning alone, whichever of several stores has it."""
+    times = count()
+
+    def first(message: str) -> None:
+        if next(times) == 0:
+            warn(message)
+
+    return first
 
 
 def caller(call: Call) -> Caller:

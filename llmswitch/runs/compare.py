@@ -7,10 +7,12 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from llmswitch.cache import cache_key
 from llmswitch.errors import CallInterruptedError, ConfigError
+from llmswitch.ledger import call_row
 from llmswitch.profiles import Settings
 from llmswitch.runs.adapters import Adapters
-from llmswitch.runs.ask import Asking, Services, find_cached
+from llmswitch.runs.ask import Asking, Services, caller
 from llmswitch.runs.call import Call, Question, needed
 from llmswitch.runs.judge import Asked, Judgement, judge
 from llmswitch.runs.rehearsal import rehearse
@@ -116,7 +118,7 @@ async def compare_with(job: Job, asking: Asking, adapters: Adapters, progress: P
     if job.repeats > 1:
         asking = asking._replace(services=asking.services._replace(cache=None))
     blocks = plan(len(job.calls), job.repeats, job.seed)
-    cached = _cached(job.calls, asking.services, progress)
+    cached = await _cached(job.calls, asking, progress)
     asked = tuple(tuple(planned for planned in block if planned.target not in cached) for block in blocks)
     asked_now = [call for index, call in enumerate(job.calls) if index not in cached]
     await _connected(asked_now, adapters)
@@ -137,11 +139,17 @@ async def compare_with(job: Job, asking: Asking, adapters: Adapters, progress: P
     return comparison
 
 
-def _cached(calls: Sequence[Call], services: Services, progress: Progress) -> dict[int, Sample]:
-    found = {}
+async def _cached(calls: Sequence[Call], asking: Asking, progress: Progress) -> dict[int, Sample]:
+    """What the cache has, by the number of its target, and put on record. A file that is locked holds up no loop."""
+    services, shared = asking.services, asking.shared
+    found: dict[int, Sample] = {}
+    if services.cache is None or services.refresh or shared.shelf is None:
+        return found
     for index, call in enumerate(calls):
-        response = find_cached((call,), services)
+        at, key = services.wall(), cache_key(call.endpoint, call.request, services.namespace)
+        response = await shared.shelf.find(key, services.clock)
         if response is not None:
+            await shared.book.record([call_row(caller(call), response, started_at=at)], (), services.warn)
             found[index] = Sample(call.target.text, call.endpoint.provider, call.request.model, 0, response)
             progress.started(index)
             progress.ended(index, found[index])

@@ -25,12 +25,14 @@ KEYS = {
     "command": "command",
 }
 
-#: A call that failed before its first token is taken to have cost nothing, unless it may have failed in its answer.
+#: A call that failed, or was interrupted, before anything could be billed is taken to have cost nothing: its tokens
+#: were not even estimated, unless it may have failed in its answer, or an attempt was cut off under way.
 _SUMS = """sum(lost IS NULL) AS calls, count(error_kind) AS errors, sum(cached) AS cached,
     sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
     sum(cost_pico) AS cost, sum(cost_pico IS NOT NULL AND NOT cached) AS priced,
     min(cost_exact) AS exact, sum(saved_pico) AS saved, sum(cost_pico) FILTER (WHERE lost IS NOT NULL) AS lost,
-    sum(cost_pico IS NULL AND (error_kind IS NULL OR time_to_first_token_s IS NOT NULL
+    sum(cost_pico IS NULL AND (input_tokens IS NOT NULL OR time_to_first_token_s IS NOT NULL
+        OR (error_kind IS NULL AND (finish_reason <> 'interrupted' OR attempts LIKE '%"interrupted"%'))
         OR error_kind IN ('truncated', 'malformed', 'timeout', 'content_filter'))) AS unknown"""
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from llmswitch.profiles import Settings
     from llmswitch.runs.policy import Policy
 
-__all__ = ["Route", "configured", "route_of", "settle_own"]
+__all__ = ["Route", "configured", "route_of", "settle_own", "spares"]
 
 
 class Route(NamedTuple):
@@ -53,16 +53,23 @@ def route_of(
         assert policy.balance is not None  # noqa: S101  # without one there is a target
         pool = list(policy.balance.targets) or [(found, 1.0) for found in _candidates(settings, policy)]
         calls = [settle_own(settings, member, question) for member, _ in pool]
-    for spare in policy.fallback:
-        call = _spare(settings, spare, question)
-        if call is not None and not any(_same(call, other) for other in calls):
-            calls.append(call)
+    calls += spares(settings, policy, question, besides=calls)
     return Route(
         tuple(calls),
         pool=max(1, len(pool)),
         weights=tuple(weight for _, weight in pool) or (1.0,),
         conversation=conversation,
     )
+
+
+def spares(settings: Settings, policy: Policy, question: Question, *, besides: Sequence[Call] = ()) -> list[Call]:
+    """The calls to the policy's fallbacks, in their order; none is the same as another, or as one of `besides`."""
+    found: list[Call] = []
+    for target in policy.fallback:
+        call = _spare(settings, target, question)
+        if call is not None and not any(_same(call, other) for other in (*besides, *found)):
+            found.append(call)
+    return found
 
 
 def settle_own(settings: Settings, target: Target, question: Question) -> Call:

@@ -41,6 +41,7 @@ class Shared:
                 redis_url=store.redis_url.reveal() if store.redis_url else None,
                 namespace=services.namespace,
                 warn=services.warn,
+                warn_of_redis=store.warn_of_redis,
                 wall=services.wall,
             ),
             name="llmswitch-state",

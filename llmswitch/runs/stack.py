@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from llmswitch.budget import worst_case
 from llmswitch.cache import cache_key
+from llmswitch.errors import LLMSwitchError
 from llmswitch.layers.attempt import AttemptLayer, Patience
 from llmswitch.layers.base import opened
 from llmswitch.layers.breaker import BreakerLayer
@@ -47,7 +48,12 @@ async def stack(route: Route, asking: Asking, notify: Callable[[str], None]) -> 
         calls = await ordered(route, balance, services, load=shared.health, speeds=shared.speeds, random=shared.random)
     request = replace(calls[0].request, trace=Trace(notify=notify))
     # an import is no part of the time that its vendor takes to answer; nor is it paid for whoever is left alone now
-    await connect(await _first(calls, shared))
+    first = await _first(calls, shared)
+    try:
+        await connect(first)
+    except LLMSwitchError:
+        if first is calls[0]:
+            raise  # of a fallback, the fallback layer says so in its turn, and asks the next
     async with opened(_around(calls, services, shared, connect).stream(request)) as chunks:
         async for chunk in chunks:
             if chunk.response is not None and route.conversation and route.pool > 1:

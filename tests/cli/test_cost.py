@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from llmswitch.ledger import Caller, call_row, lost_row
-from llmswitch.types import Cost, Response, Spend, Usage
+from llmswitch.types import Attempt, Cost, Response, Spend, Usage
 from tests.cli.command import fill, ledger_of, row, run
 
 #: New York's rules, spelled out so that no time zone files are needed
@@ -196,6 +196,36 @@ def test_what_bought_no_answer_counts_as_spend_and_as_no_call_and_is_shown_apart
     fill(home, lost_row(caller, unpriced, started_at=day))
     total = _report(home)["total"]
     assert (total["calls"], total["lost"], total["unknown_price_calls"]) == (2, "0.25", 1)
+
+
+def _stopped(home: Path, *, error: str | None, outcomes: tuple[str, ...], tokens: int | None) -> bool:
+    """Whether a sum with such a call in it is known to the last digit."""
+    attempts = tuple(Attempt("openai", "gpt-4", outcome, None, 0.1) for outcome in outcomes)
+    stopped = row(at=_at("2026-11-20T10:00"), cost=None, first_token_s=None)._replace(
+        usage=Usage(tokens, tokens),
+        finish_reason="error" if error else "interrupted",
+        error_kind=error,
+        attempts=attempts,
+    )
+    fill(home, stopped, row(at=_at("2026-11-20T10:00"), cost="0.5"))
+    return bool(_report(home)["total"]["cost"]["exact"])
+
+
+@pytest.mark.parametrize(("error", "outcomes"), [(None, ()), (None, ("rate_limit",)), ("server", ("server",))])
+def test_a_call_that_ended_with_nothing_under_way_has_cost_nothing(
+    home: Path, error: str | None, outcomes: tuple[str, ...]
+) -> None:
+    assert _stopped(home, error=error, outcomes=outcomes, tokens=None)
+
+
+@pytest.mark.parametrize(
+    ("error", "outcomes", "tokens"),
+    [(None, ("interrupted",), None), (None, ("interrupted",), 3), ("connection", ("connection",), 3)],
+)
+def test_a_call_that_was_cut_off_under_way_makes_a_sum_at_least(
+    home: Path, error: str | None, outcomes: tuple[str, ...], tokens: int | None
+) -> None:
+    assert not _stopped(home, error=error, outcomes=outcomes, tokens=tokens)
 
 
 def test_a_day_is_the_local_one_summer_time_included(home: Path) -> None:

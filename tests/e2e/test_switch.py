@@ -144,6 +144,22 @@ def test_compare_retries_and_leaves_a_profiles_fallbacks_alone(command: Command,
     assert "claude-sonnet-4-5" not in vendors.asked
 
 
+def test_a_comparisons_fallback_may_be_one_of_its_rows(command: Command, vendors: Vendors) -> None:
+    rows = ("-t", "openai", "-t", "gemini:fails", "--fallback", "openai")
+    done = command("compare", *rows, "--max-retries", "0", "--no-cache", "--json", "hi", env=env(vendors))
+    assert [row["provider"] for row in done.document["results"]] == ["openai", "openai"]
+    assert sorted(vendors.asked) == ["fails", "gpt-4o", "gpt-4o"]
+
+
+def test_a_comparison_that_no_budget_lets_begin_is_exit_5(command: Command, vendors: Vendors) -> None:
+    rows = ("-t", "openai", "-t", "gemini")
+    done = command("compare", *rows, "hi", env=env(vendors, LLM_BUDGET_DAILY="0.000001"))
+    assert (done.code, vendors.asked) == (5, [])
+    # one that fits is an answer, as where another target fails
+    done = command("compare", *rows, "--max-cost", "0.05", "hi", env=env(vendors))
+    assert (done.code, vendors.asked) == (0, ["gemini-2.5-flash"])
+
+
 def test_a_slow_target_is_hedged_and_what_the_loser_may_have_cost_is_kept(
     command: Command, vendors: Vendors, home: Path
 ) -> None:
@@ -171,6 +187,17 @@ def test_a_dead_primary_is_no_longer_touched_by_the_twentieth_call(command: Comm
     assert touched[-1] == 0
     shown = command("providers", "--health", "--json", env=more)
     assert "open" in shown.out
+
+
+def test_a_fallback_that_does_not_start_leaves_the_call_to_the_next(command: Command, vendors: Vendors) -> None:
+    pytest.importorskip("xllamacpp", reason="needs the extra 'local'")
+    (command.cwd / "damaged.gguf").write_bytes(b"GGUF, and nothing more")
+    more = env(vendors, LLM_FALLBACK="local:./damaged.gguf,team")
+    for left_alone in (False, True):
+        done = command("ask", "-t", "openai:fails", "--no-cache", "--json", "hi", env=more)
+        assert (done.code, done.document["provider"]) == (0, "team"), left_alone
+        command("ask", "-t", "openai:fails", "--no-fallback", "hi", env=more)
+    assert len(vendors.asked) == 5 + 2
 
 
 def test_a_budget_that_would_be_exceeded_is_exit_5_and_sends_nothing(command: Command, vendors: Vendors) -> None:
@@ -245,6 +272,16 @@ def test_a_balance_chooses_among_targets_that_nobody_named(command: Command, ven
     assert (done.code, done.document["provider"]) == (0, "gemini")
     named = command("ask", "-p", "claude", "--json", "hi", env=more)
     assert named.document["provider"] == "anthropic"
+
+
+def test_whom_a_balance_will_choose_is_not_said_before_it_has(command: Command, vendors: Vendors) -> None:
+    more = env(vendors, LLM_BALANCE="weighted:openai=0,gemini=1")
+    done = command("ask", "-v", "hi", env=more)
+    assert "asking one of openai, gemini" in done.err
+    assert "gpt-4o" not in done.err
+    shown = command("ask", "--dry-run", "hi", env=more)
+    assert shown.document["provider"] == "openai"
+    assert "LLM_BALANCE chooses" in shown.err
 
 
 @pytest.mark.parametrize(

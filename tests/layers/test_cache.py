@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -96,6 +98,28 @@ def setup(tmp_path: Path) -> Iterator[Setup]:
 
 async def chunks(layer: Layer, request: Request = QUESTION) -> list[Chunk]:
     return [chunk async for chunk in layer.stream(request)]
+
+
+def test_who_is_cancelled_while_a_whole_answer_is_stored_has_paid_for_it(setup: Setup) -> None:
+    trace, storing = Trace(), threading.Event()
+    put = setup.cache.put
+
+    def slowly(key: str, response: Response) -> None:
+        storing.set()
+        time.sleep(0.1)
+        put(key, response)
+
+    setup.cache.put = slowly  # type: ignore[method-assign]  # as while another process has the file locked
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(chunks(setup.layer(Asked(ANSWER)), replace(QUESTION, trace=trace)))
+        await asyncio.to_thread(storing.wait, 10)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    asyncio.run(cancelled())
+    assert [(spend.why, spend.cost) for spend in trace.lost] == [("interrupted", ANSWER.cost)]
 
 
 def test_the_second_answer_comes_from_the_cache(setup: Setup) -> None:

@@ -225,3 +225,20 @@ def test_who_failed_as_a_rival_is_not_asked_once_more() -> None:
     bench.inner["a"].stream = stream  # type: ignore[method-assign]
     assert bench.ask()[-1].response == Response("c", "c-model", "c", "stop")
     assert bench.asked == ["a", "b", "c"]
+
+
+def test_a_rival_that_won_and_was_cut_fails_as_itself_and_who_was_only_slow_is_asked_again() -> None:
+    bench = Bench(("hang",), (Chunk(text="half"), TruncatedError("b cut")), hedge_s=0.01)
+    bench.inner["a"].scripts.append(whole("a"))
+    chunks = bench.ask(question(restarts=True))
+    assert [chunk.text or chunk.restart for chunk in chunks[:-1]] == ["half", True, "a"]
+    assert bench.asked == ["a", "b", "a"]
+    assert bench.told[-1] == "b failed (truncated): asking a"
+
+
+def test_a_rival_that_won_and_was_cut_has_its_own_reason_where_all_fail() -> None:
+    bench = Bench(("hang",), (Chunk(text="half"), TruncatedError("cut")), hedge_s=0.01)
+    bench.inner["a"].scripts.append((ServerError("broken"),))
+    with pytest.raises(ServerError, match=r"every target failed. a: broken; b: cut\."):
+        bench.ask(question(restarts=True))
+    assert bench.asked == ["a", "b", "a"]

@@ -115,6 +115,22 @@ def test_a_winner_that_is_cut_raises_after_what_it_sent() -> None:
         race(Runner("a", error=ServerError("cut"), trace=trace), Runner("c", trace=trace), trace)
 
 
+def test_a_second_that_won_and_is_cut_is_told_of() -> None:
+    trace, failed = Trace(), list[Exception]()
+    second = Runner("c", error=ServerError("cut"), trace=trace)
+    with pytest.raises(ServerError, match="cut") as caught:
+        race(Runner("a", wait_s=30, trace=trace), second, trace, failed)
+    assert failed == [caught.value]
+
+
+def test_a_second_that_is_cut_after_the_first_failed_leaves_the_firsts_error() -> None:
+    trace, failed = Trace(), list[Exception]()
+    first = Runner(error=OverloadedError("busy"), wait_s=0.1, trace=trace)
+    with pytest.raises(OverloadedError, match="busy"):
+        race(first, Runner("c", error=ServerError("cut"), wait_s=0.2, trace=trace), trace, failed)
+    assert [str(error) for error in failed] == ["cut"]
+
+
 def test_leaving_early_ends_both() -> None:
     trace = Trace()
     first, second = Runner("a", wait_s=30, trace=trace), Runner(*"cdefgh", wait_s=0.01, trace=trace)
@@ -173,3 +189,57 @@ def test_a_loser_that_was_whole_just_then_is_paid_for_as_well() -> None:
     winner = asyncio.run(both_at_once())
     loser = {"a": "second", "c": "first"}[winner[0]]
     assert [(spend.provider, spend.why, spend.usage) for spend in trace.lost] == [(loser, "hedged", Usage(3, 4))]
+
+
+def test_whoever_is_cancelled_again_and_again_leaves_neither_running() -> None:
+    """A web server's cancel scope cancels at every turn of the loop until its task has ended."""
+    trace = Trace()
+
+    async def slow_to_close(runner: Runner) -> AsyncIterator[Chunk]:
+        async with opened(runner.stream()) as chunks:
+            async for chunk in chunks:
+                yield chunk
+        yield Chunk()
+
+    first, second = Runner("a", wait_s=30, trace=trace), Runner("b", wait_s=30, trace=trace)
+
+    async def cancelled() -> set[asyncio.Task[object]]:
+        async def read() -> None:
+            stream = raced(
+                slow_to_close(first), lambda: slow_to_close(second), after_s=0.01, trace=trace, failed=print
+            )
+            async with opened(stream) as chunks:
+                async for _ in chunks:
+                    pass
+
+        task = asyncio.create_task(read())
+        await second.started.wait()
+        while not task.done():
+            task.cancel()
+            await asyncio.sleep(0)
+        assert task.cancelled()
+        return asyncio.all_tasks() - {asyncio.current_task()}
+
+    assert asyncio.run(cancelled()) == set()
+    assert first.closed
+    assert second.closed
+    assert [spend.why for spend in trace.lost] == ["interrupted", "interrupted"]
+
+
+def test_an_answer_that_came_and_was_not_read_is_paid_for_as_well() -> None:
+    trace = Trace()
+
+    async def first() -> AsyncIterator[Chunk]:
+        await asyncio.sleep(0.02)
+        yield Chunk(text="a")
+        yield Chunk(response=Response("p", "m", "a", "stop", usage=Usage(3, 4)))
+
+    async def leave() -> None:
+        second = Runner("b", wait_s=30, trace=Trace())
+        async with opened(raced(first(), second.stream, after_s=0.01, trace=trace, failed=print)) as chunks:
+            async for _ in chunks:
+                await asyncio.sleep(0.02)  # the rest comes meanwhile
+                return
+
+    asyncio.run(leave())
+    assert [(spend.why, spend.usage) for spend in trace.lost] == [("interrupted", Usage(3, 4))]

@@ -252,3 +252,13 @@ def test_leaving_early_closes_what_is_inside() -> None:
 
     asyncio.run(first())
     assert bench.inner.closed == 2
+
+
+def test_a_circuit_that_opens_between_two_attempts_does_not_hide_what_the_vendor_said() -> None:
+    opened_now = CircuitOpenError("openai failed 5 times", retry_after_s=30.0)
+    bench = Bench((ServerError("out of order", status=500),), (opened_now,))
+    with pytest.raises(ServerError) as caught:
+        bench.ask()
+    assert caught.value.message == "out of order openai failed 5 times"
+    assert (caught.value.status, caught.value.retry_after_s) == (500, 30.0)
+    assert len(bench.inner.requests) == 2

@@ -29,6 +29,7 @@ NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC).timestamp()
         ({"retry-after": "0"}, 0.0),
         ({"retry-after": "-3"}, 0.0),
         ({"retry-after": "2.5"}, 2.5),
+        ({"retry-after": "1e300"}, 2.0**53),
         ({"retry-after": "Sun, 22 Nov 2026 12:00:30 GMT"}, 30.0),
         ({"retry-after": "Sun, 22 Nov 2026 12:00:30 -0000"}, 30.0),
         ({"retry-after": "Sun, 22 Nov 2026 11:00:00 GMT"}, 0.0),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import threading
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -130,6 +133,38 @@ def test_what_is_in_the_cache_is_not_asked_again(home: Path) -> None:
         comparison = run(settings, job(settings, ("openai", "team")))
         assert vendors.asked == ["gpt-4o", "some-model"]
     assert [sample.response.cached for sample in comparison.results if sample.response] == [True, False]
+
+
+def test_a_ledger_that_another_process_has_locked_holds_up_no_event_loop(home: Path) -> None:
+    async def beats() -> float:
+        longest = 0.0
+        while True:
+            started = time.monotonic()
+            await asyncio.sleep(0.01)
+            longest = max(longest, time.monotonic() - started)
+            stalls[:] = [longest]
+
+    async def beside(settings: Settings) -> Comparison:
+        heart = asyncio.create_task(beats())
+        await asyncio.sleep(0.05)
+        release.start()
+        try:
+            return await compare(job(settings, ("openai",)), services_of(settings), Watcher())
+        finally:
+            await asyncio.sleep(0.05)
+            heart.cancel()
+
+    stalls = [0.0]
+    with Vendors() as vendors:
+        settings = settings_of(home, vendors.environ)
+        run(settings, job(settings, ("openai",)))
+        with closing(sqlite3.connect(settings.paths.ledger, isolation_level=None, check_same_thread=False)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            release = threading.Timer(1.0, other.execute, ["COMMIT"])
+            comparison = asyncio.run(beside(settings))
+            release.join()
+    assert [sample.response.cached for sample in comparison.results if sample.response] == [True]
+    assert stalls[0] < 0.5
 
 
 def test_cancelled_it_keeps_what_finished_and_marks_the_rest(home: Path) -> None:

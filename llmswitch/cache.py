@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from llmswitch.answers import decode, encode
 from llmswitch.errors import StorageError
-from llmswitch.keylock import KeyLock
+from llmswitch.keylock import KeyLock, KeyLocks
 from llmswitch.paths import private_folder
 from llmswitch.types import Cost, Request, Response, Timing, Usage
 
@@ -204,9 +204,10 @@ class ResponseCache:
         self.patience_s = patience_s
         self.wall = wall
         self._database = folder / "cache.db"
-        self._locks = str(folder / "locks")
+        self._locks = KeyLocks(folder)
         self._reader: _Reader | None = None
         self._writer: SafeCache | None = None
+        self._written: tuple[int, int] | None = None
         self._impatient_until = 0.0
         self._stored = 0
 
@@ -241,12 +242,12 @@ class ResponseCache:
 
     def prune(self) -> int:
         """Remove expired answers, then the oldest while the database is over its limit; returns how many went."""
-        self._sweep_locks()
+        self._locks.sweep()
         return int(self._write(lambda writer: writer.cull())) if os.path.lexists(self._database) else 0
 
     def clear(self) -> int | None:
         """Remove every answer; returns how many went, None where a damaged or full database had to go whole."""
-        self._sweep_locks()
+        self._locks.sweep()
         try:
             if stat.S_ISREG(os.lstat(self._database).st_mode):
                 return int(self._write(lambda writer: writer.clear()))
@@ -257,7 +258,7 @@ class ResponseCache:
                 raise
         try:
             # Only what SQLite made of the name that is ours: whatever else is in the folder stays.
-            self.close()
+            self._close_database()
             for suffix in ("", "-wal", "-shm", "-journal"):
                 Path(f"{self._database}{suffix}").unlink(missing_ok=True)
         except OSError as error:
@@ -266,6 +267,10 @@ class ResponseCache:
 
     def close(self) -> None:
         """Let go of the files; the next call opens them again."""
+        self._close_database()
+        self._locks.close()
+
+    def _close_database(self) -> None:
         reader, self._reader = self._reader, None
         if reader is not None:
             reader.connection.close()
@@ -280,23 +285,12 @@ class ResponseCache:
 
     def claim(self, key: str) -> KeyLock | None:
         """The right to ask, among all tasks and processes; None where somebody has it."""
-        lock = KeyLock(f"{self._locks}{os.sep}{key}.lock")
         try:
-            if not os.path.isdir(self._locks):
-                private_folder(private_folder(self.folder) / "locks")
-            return lock if lock.try_acquire() else None
+            return self._locks.take(key)
         except OSError as error:
             raise StorageError(
                 f"identical questions may be asked twice: no lock in {self.folder} ({error.strerror})."
             ) from error
-
-    def _sweep_locks(self) -> None:
-        """Remove the lock files of killed processes; one that is held stays."""
-        for path in self.folder.glob("locks/*.lock"):
-            with suppress(OSError):
-                lock = KeyLock(str(path))
-                if lock.try_acquire():
-                    lock.release()
 
     def _read(self, statement: str, parameters: tuple[object, ...]) -> tuple[Any, ...] | None:
         """The first row, None where there is no database yet."""
@@ -311,7 +305,7 @@ class ResponseCache:
         except (
             Exception
         ) as error:  # damaged bytes make sqlite3 itself stumble, as in decoding the message it raises with
-            self.close()
+            self._close_database()
             if _code(error) == sqlite3.SQLITE_ERROR:
                 return None  # no such table: another process is making it right now
             raise self._failure(_reason(error)) from error
@@ -322,7 +316,7 @@ class ResponseCache:
         wanted = (status.st_dev, status.st_ino, self._patience_s())
         if self._reader is None or self._reader.identity != wanted:
             if self._reader is not None:
-                self.close()
+                self._close_database()
             _check_regular(status)
             address = f"{self._database.absolute().as_uri()}?mode=ro"
             # the fast path may have opened it in another thread, which is done with it
@@ -337,14 +331,17 @@ class ResponseCache:
         from diskcache import Timeout
 
         try:
+            if self._writer is not None and _identity(self._database) != self._written:
+                self._close_database()  # somebody removed or replaced it: what went into it now, nobody would find
             if self._writer is None:
                 self._writer = self._open()
+                self._written = _identity(self._database)
             return work(self._writer)
         except Timeout as error:
-            self.close()
+            self._close_database()
             raise self._failure(_LOCKED) from error
         except Exception as error:  # a planted table can make diskcache stumble anywhere, and no answer is lost over it
-            self.close()
+            self._close_database()
             raise self._failure(_reason(error)) from error
 
     def _open(self) -> SafeCache:
@@ -373,6 +370,15 @@ class _Reader(NamedTuple):
 
     identity: tuple[int, int, float]
     connection: sqlite3.Connection
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another of its name; None where there is none."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _close_to_others(path: Path) -> None:

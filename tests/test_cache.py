@@ -495,7 +495,7 @@ def test_nobody_else_can_read_it(folder: Path, cache: ResponseCache) -> None:
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.rglob("*"))}
     assert lock is not None
     lock.release()
-    assert {"responses", "cache.db", "cache.db-wal", "cache.db-shm", "locks", f"{KEY}.lock"} == modes.keys()
+    assert {"responses", "cache.db", "cache.db-wal", "cache.db-shm", "asking.lock"} == modes.keys()
     assert {name for name, mode in modes.items() if mode & 0o077} == set()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
@@ -22,7 +22,7 @@ __all__ = ["FallbackLayer", "Lane"]
 
 
 class Lane(NamedTuple):
-    """One target of a call: its own request, and the layers around its adapter, which `connect` makes when needed.
+    """One target of a call: its own request, and the layers around its adapter, which `open` makes when needed.
 
     `window` tells how many tokens its model takes, None where unknown; it may be slow.
     """
@@ -30,7 +30,7 @@ class Lane(NamedTuple):
     key: str
     target: str
     request: Request
-    connect: Callable[[], Awaitable[Provider]]
+    open: Callable[[], Provider]
     window: Callable[[], int | None]
 
 
@@ -135,7 +135,6 @@ def _with_rivals(chunk: Chunk, trace: Trace) -> Chunk:
 
 
 async def _stream(lane: Lane, request: Request, *, alternative: bool) -> AsyncIterator[Chunk]:
-    provider = await lane.connect()
     asked = replace(
         lane.request,
         stream=request.stream,
@@ -143,7 +142,7 @@ async def _stream(lane: Lane, request: Request, *, alternative: bool) -> AsyncIt
         alternative=alternative,
         trace=request.trace,
     )
-    async with opened(provider.stream(asked)) as chunks:
+    async with opened(lane.open().stream(asked)) as chunks:
         async for chunk in chunks:
             yield chunk
 

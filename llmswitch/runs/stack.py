@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from llmswitch.layers.breaker import BreakerLayer
 from llmswitch.layers.budget import BudgetLayer
 from llmswitch.layers.busy import BusyLayer
 from llmswitch.layers.cache import CacheLayer
+from llmswitch.layers.connect import ConnectLayer, LateAdapter
 from llmswitch.layers.deadline import DeadlineLayer
 from llmswitch.layers.fallback import FallbackLayer, Lane
 from llmswitch.layers.lenient import LenientLayer
@@ -26,12 +27,12 @@ from llmswitch.layers.retry import RetryLayer
 from llmswitch.layers.schema import SchemaLayer
 from llmswitch.limiter import RateLimits
 from llmswitch.pricing import context_window
-from llmswitch.runs.ask import Asking, Connect, Services, caller
+from llmswitch.providers.base import Provider
+from llmswitch.runs.ask import Asking, Services, caller
 from llmswitch.runs.balance import ordered
 from llmswitch.types import Chunk, Request, Trace
 
 if TYPE_CHECKING:
-    from llmswitch.providers.base import Provider
     from llmswitch.runs.call import Call
     from llmswitch.runs.route import Route
     from llmswitch.runs.shared import Shared
@@ -48,13 +49,13 @@ async def stack(route: Route, asking: Asking, notify: Callable[[str], None]) -> 
         calls = await ordered(route, balance, services, load=shared.health, speeds=shared.speeds, random=shared.random)
     request = replace(calls[0].request, trace=Trace(notify=notify))
     # an import is no part of the time that its vendor takes to answer; nor is it paid for whoever is left alone now
-    first = await _first(calls, shared)
+    first, ready = await _first(calls, shared), dict[str, Provider]()
     try:
-        await connect(first)
+        ready[first.key] = await connect(first)
     except LLMSwitchError:
         if first is calls[0]:
             raise  # of a fallback, the fallback layer says so in its turn, and asks the next
-    async with opened(_around(calls, services, shared, connect).stream(request)) as chunks:
+    async with opened(_around(calls, asking, ready).stream(request)) as chunks:
         async for chunk in chunks:
             if chunk.response is not None and route.conversation and route.pool > 1:
                 await _stick(route.conversation, calls, chunk.response.provider, chunk.response.request_model, shared)
@@ -76,11 +77,12 @@ async def _stick(conversation: str, calls: tuple[Call, ...], provider: str, mode
             return
 
 
-def _around(calls: tuple[Call, ...], services: Services, shared: Shared, connect: Connect) -> Provider:
-    """The layers that a call has once, however many targets it may go to."""
+def _around(calls: tuple[Call, ...], asking: Asking, ready: Mapping[str, Provider]) -> Provider:
+    """The layers that a call has once, however many targets it may go to; `ready` are adapters by their call's key."""
+    services, shared, _ = asking
     first, policy, deadlines = calls[0], services.policy, services.deadlines
     provider: Provider = FallbackLayer(
-        [_lane(call, services, shared, connect) for call in calls],
+        [_lane(call, asking, ready.get(call.key)) for call in calls],
         fall_on=policy.fall_on,
         standing=shared,
         hedge_s=policy.hedge_s,
@@ -97,15 +99,13 @@ def _around(calls: tuple[Call, ...], services: Services, shared: Shared, connect
     )
 
 
-def _lane(call: Call, services: Services, shared: Shared, connect: Connect) -> Lane:
-    async def connected() -> Provider:
-        return _layers(call, services, shared, await connect(call))
-
+def _lane(call: Call, asking: Asking, adapter: Provider | None) -> Lane:
+    late = adapter or LateAdapter(lambda: asking.connect(call))
     return Lane(
         key=call.key,
         target=call.target.text,
         request=call.request,
-        connect=connected,
+        open=lambda: _layers(call, asking.services, asking.shared, late),
         window=partial(context_window, call.price_key),
     )
 
@@ -129,6 +129,8 @@ def _layers(call: Call, services: Services, shared: Shared, adapter: Provider) -
             provider=endpoint.provider,
             wall=services.wall,
         )
+    if isinstance(adapter, LateAdapter):
+        provider = ConnectLayer(provider, adapter=adapter)
     limits = RateLimits(*call.per_minute)
     provider = LimitLayer(provider, key=key, target=target, limits=limits, limiter=shared.limiter, wall=services.wall)
     if policy.balance is not None and policy.balance.way == "least-busy":

@@ -177,14 +177,16 @@ def test_a_slow_target_is_hedged_and_what_the_loser_may_have_cost_is_kept(
 
 def test_a_dead_primary_is_no_longer_touched_by_the_twentieth_call(command: Command, vendors: Vendors) -> None:
     more = env(vendors, LLM_FALLBACK="gemini")
-    touched = []
+    touched, started = [], time.monotonic()
     for number in range(20):
         before = vendors.asked.count("fails")
         done = command("ask", "-t", "openai:fails", f"question {number}", env=more)
         assert done.code == 0
         touched.append(vendors.asked.count("fails") - before)
     assert touched[0] > 0
-    assert touched[-1] == 0
+    # a slow machine's twenty calls take longer than the pause, and each that ends lets one probe through
+    assert sum(touched) <= 5 + (time.monotonic() - started) // 30
+    assert touched[-1] == 0 or time.monotonic() - started > 30
     shown = command("providers", "--health", "--json", env=more)
     assert "open" in shown.out
 
@@ -320,3 +322,15 @@ def test_a_conversation_stays_with_the_target_that_was_chosen_for_it(command: Co
     later = env(vendors, LLM_BALANCE="weighted:openai=1,gemini=0")
     assert command("ask", "-c", "--json", "two", env=later).document["provider"] == "gemini"
     assert command("ask", "--json", "three", env=later).document["provider"] == "openai"
+
+
+def test_a_target_that_is_left_alone_costs_no_import_of_its_sdk(command: Command, vendors: Vendors) -> None:
+    more = env(vendors, LLM_FALLBACK="gemini", LLM_MAX_RETRIES="0")
+    for number in range(5):
+        assert command("ask", "-t", "claude:fails", f"question {number}", env=more).code == 0
+    looked = {**more, "PYTHONPROFILEIMPORTTIME": "1"}
+    done = command("ask", "-t", "claude:fails", "the last one", env=looked)
+    assert done.code == 0
+    assert vendors.asked.count("fails") == 5
+    assert "google.genai" in done.err
+    assert "anthropic._client" not in done.err

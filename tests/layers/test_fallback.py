@@ -59,7 +59,7 @@ class Bench:
         return frozenset(keys) & frozenset(self.well)
 
     def _lane(self, name: str, window: int | None) -> Lane:
-        async def connect() -> Provider:
+        def connect() -> Provider:
             self.asked.append(name)
             return self.inner[name]
 

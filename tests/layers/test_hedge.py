@@ -205,9 +205,7 @@ def test_whoever_is_cancelled_again_and_again_leaves_neither_running() -> None:
 
     async def cancelled() -> set[asyncio.Task[object]]:
         async def read() -> None:
-            stream = raced(
-                slow_to_close(first), lambda: slow_to_close(second), after_s=0.01, trace=trace, failed=print
-            )
+            stream = raced(slow_to_close(first), lambda: slow_to_close(second), after_s=0.01, trace=trace, failed=print)
             async with opened(stream) as chunks:
                 async for _ in chunks:
                     pass

@@ -16,7 +16,6 @@ import sqlite3
 import stat
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path

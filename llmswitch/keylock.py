@@ -58,8 +58,9 @@ if sys.platform == "linux":
             place = int(key[:15], 16)
             if place in self._held:
                 return None
+            file = self._opened()
             try:
-                self._set(self._opened(), fcntl.F_WRLCK, place)
+                self._set(file, fcntl.F_WRLCK, place)
             except OSError as error:
                 if error.errno in (errno.EAGAIN, errno.EACCES):
                     return None

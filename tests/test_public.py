@@ -224,26 +224,39 @@ def test_closing_ends_the_wait_before_a_retry_and_leaves_nothing_behind(
     assert {thread.name for thread in set(threading.enumerate()) - before} == set()
 
 
-def test_closing_goes_on_where_who_closes_is_cancelled(
-    environ: dict[str, str], slow: Recorder, tmp_path: Path
-) -> None:
-    environ["OPENAI_BASE_URL"] = slow.url
+def test_closing_goes_on_where_who_closes_is_cancelled(environ: dict[str, str], slow: Recorder, tmp_path: Path) -> None:
+    environ["ANTHROPIC_BASE_URL"] = slow.url
+    ended = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Once, and then keep the connection until the other side ends it."""
+        body = b'{"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}'
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body))
+        writer.write(body)
+        while await reader.read(4096):
+            pass
+        writer.close()
+        ended.set()
 
     async def run() -> None:
-        switch = Switch.from_profile(cwd=tmp_path, environ=environ)
-        asked = asyncio.create_task(switch.ask("hi", target="openai"))
-        await asyncio.to_thread(until, lambda: bool(slow.seen))
-        closing = asyncio.create_task(switch.aclose())
-        await asyncio.sleep(0)
-        closing.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await closing
-        await switch.aclose()
-        with pytest.raises(CallConnectionError, match="this Switch was closed"):
-            await asked
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            environ["OPENAI_BASE_URL"] = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+            switch = Switch.from_profile(cwd=tmp_path, environ=environ)
+            assert (await switch.ask("hi", target="openai")).text == "hi"
+            asked = asyncio.create_task(switch.ask("hi", target="claude"))
+            await asyncio.to_thread(until, lambda: bool(slow.seen))
+            closing = asyncio.create_task(switch.aclose())
+            await asyncio.sleep(0)
+            closing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await closing
+            await switch.aclose()
+            with pytest.raises(CallConnectionError, match="this Switch was closed"):
+                await asked
+            await asyncio.wait_for(ended.wait(), 10)
 
     asyncio.run(run())
-    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("llmswitch")] == []
 
 
 def test_a_stream_left_open_is_told_that_its_switch_is_closed(

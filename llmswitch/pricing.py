@@ -22,7 +22,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from llmswitch.profiles import Settings
 
-__all__ = ["Estimate", "PriceKey", "Prices", "context_window", "load_price_list", "load_prices"]
+__all__ = ["Estimate", "PriceKey", "Prices", "context_window", "load_price_list", "load_prices", "price_list_loaded"]
 
 #: the ledger's unit: money is rounded to it once, here
 _PICO = Decimal("1e-12")
@@ -230,11 +230,17 @@ def _stands_in(usage: Usage, prices: ModelPrice) -> bool:
     )
 
 
+@cache
 def load_price_list() -> None:
     """Import the packaged list ahead of its first use: 0.2 s of CPU that fits while an answer is on its way."""
     from genai_prices.data_snapshot import get_snapshot
 
     get_snapshot()
+
+
+def price_list_loaded() -> bool:
+    """Whether that was done: a thread for nothing costs a call a tenth of a millisecond."""
+    return load_price_list.cache_info().currsize > 0
 
 
 def load_prices(settings: Settings) -> Prices:

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from llmswitch.errors import ConfigError
 from llmswitch.paths import Paths, read_regular
@@ -32,6 +32,8 @@ __all__ = [
     "list_profiles",
     "load_settings",
 ]
+
+T = TypeVar("T")
 
 PROFILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _LARGEST_FILE = 1_000_000
@@ -188,9 +190,20 @@ class Settings:
         self.profile = profile
         self.paths = paths
         self.warn = warn
+        self._known: dict[object, Any] = {}
+
+    def once(self, what: object, work: Callable[[], T]) -> T:
+        """What `work` gives, worked out the first time that `what` is asked for: settings never change."""
+        if what not in self._known:
+            self._known[what] = work()
+        found: T = self._known[what]
+        return found
 
     def find(self, name: str) -> Found | None:
         """The winning value of `name`, refused or not, without raising; None where no source has one."""
+        return self.once(name, lambda: self._find(name))
+
+    def _find(self, name: str) -> Found | None:
         row = variable(name) or Variable(name)
         found = [self._found(row, source) for source in self.sources]
         hits = [f for f in found if f is not None]

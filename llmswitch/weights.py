@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -171,20 +170,23 @@ def _alone(models: Path, note: Callable[[str], None]) -> Iterator[None]:
     """Keep every other pull out; what one that was killed has left is removed."""
     import shutil
 
-    from llmswitch.keylock import KeyLock
+    from filelock import FileLock, Timeout
 
-    lock = KeyLock(str(models / ".lock"))
-    told = False
-    while not lock.try_acquire():
-        if not told:
-            note("another pull is running: waiting for it to end.")
-        told = True
-        time.sleep(0.1)
+    # the soft fallback is refused: its file would outlive a killed holder and lock everybody out
+    lock = FileLock(models / ".lock", mode=0o600, thread_local=False, fallback_to_soft=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        note("another pull is running: waiting for it to end.")
+        lock.acquire(poll_interval=0.1)
     try:
         for left in models.glob(f"{_STAGING}*"):
             shutil.rmtree(left, ignore_errors=True)
         yield
     finally:
+        # who waits on the unlinked file sees that it has no name, and tries anew
+        with suppress(OSError):
+            os.unlink(lock.lock_file)
         lock.release()
 
 

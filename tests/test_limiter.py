@@ -338,12 +338,22 @@ def test_learned_limits_count_where_they_are_lower_and_only_what_is_said_is_lear
 
 
 @pytest.mark.parametrize(
-    "document", [{"requests": "many", "blocked_until": "x"}, {"requests": -1, "tokens": 0}, {"blocked_until": math.inf}]
+    "document",
+    [
+        {"requests": "many", "blocked_until": "x"},
+        {"requests": -1, "tokens": 0},
+        {"requests": True, "tokens": True},
+        {"blocked_until": math.inf},
+        {"blocked_until": 1e18},
+        {"blocked_until": 10**400},
+    ],
 )
 def test_a_damaged_document_is_no_limit(path: Path, document: dict[str, object]) -> None:
     state = FileState(path)
     state.update(f"limit:{KEY}", lambda _: (document, None), keep_s=60)
-    state.update(f"line:{KEY}", lambda _: ({"a": [1], "b": ["x", 1, 2, 3], "c": 7}, None), keep_s=60)
+    state.update(
+        f"line:{KEY}", lambda _: ({"a": [1], "b": ["x", 1, 2, 3], "c": 7, "d": [0, 1e18, 5, 5]}, None), keep_s=60
+    )
     state.commit()
     state.close()
 

@@ -163,6 +163,23 @@ def test_a_lock_lapses_with_its_holder_and_not_while_that_renews_it(redis_server
         taken.release()
 
 
+@pytest.mark.parametrize("kind", ["for ever", "for a day", "a list"])
+def test_a_lock_that_nobody_of_ours_made_is_not_waited_for(
+    redis: RedisCache, redis_server: RedisServer, kind: str
+) -> None:
+    name = f"llmswitch::asking:{KEY}"
+    with closing(connect(redis_server.url)) as client:
+        if kind == "a list":
+            client.rpush(name, "x")
+        else:
+            client.set(name, "x", ex=86_400 if kind == "for a day" else None)
+    assert redis.claim(KEY) is None
+    lock = redis.claim(KEY)
+    assert lock is not None
+    assert redis.claim(KEY) is None
+    lock.release()
+
+
 _CHILD = """
 import asyncio, json, sys
 from pathlib import Path
@@ -339,6 +356,22 @@ def test_a_redis_that_hangs_is_waited_for_once_and_not_on_the_event_loop(both: B
         took = time.monotonic() - started
     assert 0.9 < took < 4, "one wait of a second or two, not one for each call"
     assert turns > 30, "others went on meanwhile"
+    assert len(both.warnings) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no SIGSTOP")
+def test_what_calls_under_way_hold_in_a_redis_that_hangs_is_left_to_lapse(
+    both: Both, redis_server: RedisServer
+) -> None:
+    locks = [both.cache.claim(f"{number:064x}") for number in range(10)]
+    with closing(connect(redis_server.url)) as client:
+        os.kill(client.info("server")["process_id"], signal.SIGSTOP)
+    started = time.monotonic()
+    for lock in locks:
+        assert lock is not None
+        lock.renew()
+        lock.release()
+    assert time.monotonic() - started < 3, "one wait, not one for each"
     assert len(both.warnings) == 1
 
 

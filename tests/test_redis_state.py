@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -49,6 +50,33 @@ def test_what_is_no_document_is_none(redis_server: RedisServer) -> None:
         assert state.read("a") is None
         put(state, "a", 1)
         assert state.read("a") == {"n": 1}
+
+
+def test_what_is_no_text_is_removed_and_as_good_as_not_there(redis_server: RedisServer) -> None:
+    with closing(RedisState(redis_server.url)) as state:
+        state.client.rpush("llmswitch::a", "x")
+        assert state.read("a") is None
+        state.client.rpush("llmswitch::a", "x")
+        put(state, "a", 1)
+        assert state.read("a") == {"n": 1}
+
+
+def test_a_password_that_a_server_repeats_is_not_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(f"-ERR unknown command 'AUTH', with args beginning with: '{_PASSWORD}'\r\n".encode())
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"redis://:{_PASSWORD}@127.0.0.1:{server.getsockname()[1]}/0"
+        with closing(RedisState(url)) as state, pytest.raises(StorageError, match="unknown command") as failed:
+            state.read("a")
+        assert failed.value.message.endswith("beginning with: '***'. Going on without it.")
+        thread.join()
 
 
 def test_a_change_of_somebody_else_in_between_is_not_overwritten(redis_server: RedisServer) -> None:
@@ -117,6 +145,8 @@ def test_a_redis_that_refuses_is_named_without_its_password(secured: RedisServer
         "redis://:hunter2@127.0.0.1:port/0",
         "redis://:hunter2@127.0.0.1:6379/0?colour=red",
         "redis://:hunter2@127.0.0.1:6379/0?socket_timeout=hunter2",
+        "redis://:hunter2@127.0.0.1:6379/0?socket_timeout=600",
+        "redis://:hunter2@127.0.0.1:6379/0?decode_responses=true",
         "rediss://:hunter2@127.0.0.1:6379/0?ssl_cert_reqs=hunter2",
         "redis://:hunter2@[::1",
     ],

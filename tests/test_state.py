@@ -16,7 +16,7 @@ import pytest
 
 from llmswitch.errors import StorageError
 from llmswitch.redis_state import RedisState
-from llmswitch.state import Document, FileState, MemoryState, State
+from llmswitch.state import Document, FileState, MemoryState, State, decoded
 
 STORES = ("file", "memory", "redis")
 
@@ -283,3 +283,16 @@ def test_what_sqlite_raises_in_working_is_a_storage_error(path: Path) -> None:
         with pytest.raises(StorageError, match="no such table"):
             state.working(wrong)
         put(state, "a", {"n": 1})
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"n": NaN}', '{"n": -Infinity}', '{"n": 1e999}', f'{{"n": {"9" * 400}}}', "[" * 99_999]
+)
+def test_what_nobody_can_reckon_with_is_no_document(text: str) -> None:
+    assert decoded(text) is None
+    assert decoded(text.encode()) is None
+
+
+def test_a_document_of_many_megabytes_is_not_even_looked_at() -> None:
+    assert decoded('{"n": "' + "x" * 2_000_000 + '"}') is None
+    assert decoded('{"n": -1.5, "m": 12345678901234567890}') == {"n": -1.5, "m": 12345678901234567890}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
@@ -209,6 +210,25 @@ def test_redis_forgets_a_window_by_itself(redis_server: RedisServer) -> None:
     assert name == b"llmswitch:team:window:k"
     assert 61_000 < redis.client.pttl(name) <= 62_100
     redis.close()
+
+
+@pytest.mark.parametrize("planted", ["text", {"a": "1", "<b>": "x"}, {"": "1e9"}, {".5": "7"}, {"": "9" * 30}])
+def test_what_others_put_into_a_window_in_redis_is_thrown_away(
+    redis_server: RedisServer, planted: str | dict[str, str]
+) -> None:
+    with closing(RedisState(redis_server.url)) as redis:
+        windows, name = RedisWindows(redis), "llmswitch::window:k"
+        for use in (lambda: windows.wait("k", 1, EXPIRY, 1), lambda: windows.acquire_entry("k", 1, EXPIRY, 1)):
+            if isinstance(planted, str):
+                redis.client.set(name, planted)
+            else:
+                tick = f"{time.time():.1f}".replace(".", "")
+                redis.client.hset(
+                    name,
+                    mapping={field if field.isalpha() else tick + field: units for field, units in planted.items()},
+                )
+            assert use() in (0.0, True)
+            redis.client.delete(name)
 
 
 @pytest.mark.parametrize("call", [lambda w: w.incr("k", 1), lambda w: w.get("k"), lambda w: w.clear("k")])

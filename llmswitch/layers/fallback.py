@@ -11,6 +11,8 @@ from llmswitch.errors import (
     ConfigError,
     ContextLengthError,
     LLMSwitchError,
+    QuotaError,
+    RateLimitError,
 )
 from llmswitch.layers.base import collect, opened
 from llmswitch.layers.hedge import raced
@@ -67,7 +69,7 @@ class FallbackLayer:
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """The first lane's stream that is whole. Raises the first lane's error, with the reasons of all in it."""
         failed: list[tuple[Lane, Exception]] = []
-        rest = list(self.lanes)
+        rest, waited = list(self.lanes), False
         while rest:
             lane = rest.pop(0)
             shown = False
@@ -91,6 +93,9 @@ class FallbackLayer:
                 yield Chunk(restart=True)
             if rest:
                 request.trace.notify(f"{who.target} failed ({reason}): asking {rest[0].target}")
+            elif not waited and (passed := _passed_over(failed, lane)) is not None:
+                waited, rest = True, [passed]
+                failed = [entry for entry in failed if entry[0] is not passed]
         raise _all(failed)
 
     async def aclose(self) -> None:
@@ -163,6 +168,18 @@ def _left(lane: Lane, error: LLMSwitchError, rest: Sequence[Lane], failed: list[
         else:
             larger.append(other)
     return larger
+
+
+def _passed_over(failed: Sequence[tuple[Lane, Exception]], last: Lane) -> Lane | None:
+    """Who was passed over rather than waited for, the shortest wait first, now that nobody else has answered: not the
+    `last`, which nobody stood behind. Whether the wait fits into the deadline is for the limits to say."""
+    waits = [
+        (error.retry_after_s, place)
+        for place, (lane, error) in enumerate(failed)
+        if lane is not last and isinstance(error, RateLimitError) and not isinstance(error, QuotaError)
+        if error.retry_after_s
+    ]
+    return failed[min(waits)[1]][0] if waits else None
 
 
 def _all(failed: Sequence[tuple[Lane, Exception]]) -> Exception:

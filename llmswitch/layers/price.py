@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from llmswitch.errors import LLMSwitchError
 from llmswitch.layers.base import Layer, estimated_usage, opened
-from llmswitch.pricing import PriceKey, Prices, load_price_list
+from llmswitch.pricing import PriceKey, Prices, load_price_list, price_list_loaded
 from llmswitch.providers.base import Endpoint, Provider
 from llmswitch.types import Chunk, Cost, Request, Response, Spend, Usage
 
@@ -53,7 +53,8 @@ class PriceLayer(Layer):
                     if chunk.response is None:
                         came.append(chunk.text or chunk.reasoning)
                         yield chunk
-                        loading = loading or asyncio.create_task(asyncio.to_thread(load_price_list))
+                        if loading is None and not price_list_loaded():
+                            loading = asyncio.create_task(asyncio.to_thread(load_price_list))
                         continue
                     took = self.clock() - started
                     if loading is not None:

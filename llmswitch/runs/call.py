@@ -130,8 +130,7 @@ def settle(settings: Settings, target: Target, question: Question) -> Call:
     attachment it does not take.
     """
     _check_question(question)
-    vendor = find_vendor(target.provider, settings)
-    endpoint = vendor.configure(settings)
+    vendor, endpoint = settings.once(("vendor", target.provider), lambda: _vendor(settings, target.provider))
     model = question.model or target.model or endpoint.model or vendor.default_model
     if not model:
         raise ConfigError(
@@ -152,9 +151,18 @@ def settle(settings: Settings, target: Target, question: Question) -> Call:
     )
     _check_text(request.system or "", "the system prompt")
     _check_attachments(vendor, request)
-    prefix = vendor.key.upper().replace("-", "_")
-    per_minute = (settings.integer(f"{prefix}_RPM", 1), settings.integer(f"{prefix}_TPM", 1))
+    per_minute = settings.once(("per minute", vendor.key), lambda: _per_minute(settings, vendor))
     return Call(vendor, endpoint, request, target, profile=settings.profile, per_minute=per_minute)
+
+
+def _vendor(settings: Settings, name: str) -> tuple[Vendor, Endpoint]:
+    vendor = find_vendor(name, settings)
+    return vendor, vendor.configure(settings)
+
+
+def _per_minute(settings: Settings, vendor: Vendor) -> tuple[int | None, int | None]:
+    prefix = vendor.key.upper().replace("-", "_")
+    return settings.integer(f"{prefix}_RPM", 1), settings.integer(f"{prefix}_TPM", 1)
 
 
 def standing_parameters(settings: Settings) -> dict[str, Any]:
@@ -168,7 +176,7 @@ def _parameters(
     settings: Settings, vendor: Vendor, target: Target, question: Question
 ) -> tuple[Parameters, frozenset[str]]:
     asked = {**target.parameters.as_dict(), **question.parameters.as_dict()}
-    known = standing_parameters(settings)
+    known = dict(settings.once("standing parameters", lambda: standing_parameters(settings)))
     if "max_tokens" not in known and vendor.default_max_tokens is not None:
         known["max_tokens"] = vendor.default_max_tokens
     bounded = question.bounded or any(settings.find(name) for name in ("LLM_BUDGET_DAILY", "LLM_BUDGET_MONTHLY"))

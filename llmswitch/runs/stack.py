@@ -27,7 +27,7 @@ from llmswitch.layers.retry import RetryLayer
 from llmswitch.layers.schema import SchemaLayer
 from llmswitch.limiter import RateLimits
 from llmswitch.pricing import context_window
-from llmswitch.providers.base import Provider
+from llmswitch.providers.base import Endpoint, Provider
 from llmswitch.runs.ask import Asking, Services, caller
 from llmswitch.runs.balance import ordered
 from llmswitch.types import Chunk, Request, Trace
@@ -49,9 +49,9 @@ async def stack(route: Route, asking: Asking, notify: Callable[[str], None]) -> 
         calls = await ordered(route, balance, services, load=shared.health, speeds=shared.speeds, random=shared.random)
     request = replace(calls[0].request, trace=Trace(notify=notify))
     # an import is no part of the time that its vendor takes to answer; nor is it paid for whoever is left alone now
-    first, ready = await _first(calls, shared), dict[str, Provider]()
+    first, ready = await _first(calls, shared), dict[Endpoint, Provider]()
     try:
-        ready[first.key] = await connect(first)
+        ready[first.endpoint] = await connect(first)
     except LLMSwitchError:
         if first is calls[0]:
             raise  # of a fallback, the fallback layer says so in its turn, and asks the next
@@ -77,12 +77,12 @@ async def _stick(conversation: str, calls: tuple[Call, ...], provider: str, mode
             return
 
 
-def _around(calls: tuple[Call, ...], asking: Asking, ready: Mapping[str, Provider]) -> Provider:
-    """The layers that a call has once, however many targets it may go to; `ready` are adapters by their call's key."""
+def _around(calls: tuple[Call, ...], asking: Asking, ready: Mapping[Endpoint, Provider]) -> Provider:
+    """The layers that a call has once, however many targets it may go to; `ready` are connected."""
     services, shared, _ = asking
     first, policy, deadlines = calls[0], services.policy, services.deadlines
     provider: Provider = FallbackLayer(
-        [_lane(call, asking, ready.get(call.key)) for call in calls],
+        [_lane(call, asking, ready.get(call.endpoint)) for call in calls],
         fall_on=policy.fall_on,
         standing=shared,
         hedge_s=policy.hedge_s,

@@ -38,7 +38,7 @@ def whole(name: str) -> Steps:
 
 
 class Bench:
-    """Lanes a, b, c, … over scripts. `well` are the healthy ones, all by default."""
+    """Lanes a, b, c, … over scripts, a's second one in `then`. `well` are the healthy ones, all by default."""
 
     def __init__(
         self,
@@ -47,8 +47,10 @@ class Bench:
         well: str = "abc",
         windows: dict[str, int | None] | None = None,
         hedge_s: float | None = None,
+        then: Steps | None = None,
     ) -> None:
         self.inner = {name: Scripted(script) for name, script in zip("abc", scripts, strict=False)}
+        self.inner["a"].scripts += [then] if then is not None else []
         self.well = well
         self.told: list[str] = []
         self.asked: list[str] = []
@@ -242,3 +244,27 @@ def test_a_rival_that_won_and_was_cut_has_its_own_reason_where_all_fail() -> Non
     with pytest.raises(ServerError, match=r"every target failed. a: broken; b: cut\."):
         bench.ask(question(restarts=True))
     assert bench.asked == ["a", "b", "a"]
+
+
+def test_who_was_passed_over_is_waited_for_where_nobody_else_answers() -> None:
+    limited = RateLimitError("slow down", status=429, retry_after_s=30.0)
+    bench = Bench((limited,), (ServerError("broken"),), then=whole("a"))
+    assert bench.ask()[-1].response == Response("a", "a-model", "a", "stop")
+    assert bench.asked == ["a", "b", "a"]
+    assert [request.alternative for request in bench.inner["a"].requests] == [True, False]
+
+
+def test_that_happens_once_and_the_reasons_stay_in_their_order() -> None:
+    limited = RateLimitError("slow down", status=429, retry_after_s=30.0)
+    bench = Bench((limited,), (ServerError("broken"),))
+    with pytest.raises(RateLimitError, match=r"a: slow down; b: broken\."):
+        bench.ask()
+    assert bench.asked == ["a", "b", "a"]
+
+
+def test_the_last_one_has_been_waited_for_already() -> None:
+    limited = RateLimitError("slow down", status=429, retry_after_s=30.0)
+    bench = Bench((ServerError("broken"),), (limited,))
+    with pytest.raises(ServerError):
+        bench.ask()
+    assert bench.asked == ["a", "b"]

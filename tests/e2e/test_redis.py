@@ -102,6 +102,7 @@ _TICK = str(int(time.time() * 10))
         ("window:{}/requests", "text"),
         ("window:{}/requests", {"a": "<b>", _TICK: "1e9", f"{_TICK}.0": "7"}),
     ],
+    ids=map(str, range(9)),  # the time in a name would have each worker of pytest-xdist collect other tests
 )
 def test_what_an_attacker_put_into_redis_costs_no_call(
     command: Command, vendors: Vendors, redis_server: RedisServer, kind: str, value: object

@@ -508,7 +508,9 @@ def test_a_failure_before_the_first_token_cost_nothing_and_any_other_without_pri
     assert (report.total.cost, report.total.exact, report.total.errors) == (Decimal(0), True, 1)
     for error, response in ((TruncatedError("cut"), nothing), (RateLimitError("late"), started)):
         ledger.record(call_row(caller, response, started_at=1.0, error=error))
-    ledger.record(call_row(caller, nothing, started_at=1.0, interrupted=True))
+    ledger.record(call_row(caller, nothing, started_at=1.0, interrupted=True))  # while it waited: nothing was sent
+    under_way = replace(nothing, attempts=(Attempt("openai", "m", "interrupted"),))
+    ledger.record(call_row(caller, under_way, started_at=1.0, interrupted=True))
     total = cost_report(path, by=("model",), since=None, until=None).total
     assert (total.cost, total.exact, total.errors, total.unknown_price_calls) == (None, False, 3, 3)
 

@@ -7,20 +7,13 @@ up no event loop.
 from __future__ import annotations
 
 import asyncio
-import math
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 __all__ = ["Store", "Worker"]
 
 T = TypeVar("T")
-
-
-#: Where one batch follows another within so many seconds, calls come in a rush: the thread then lets some gather, as
-#: each time that it wakes costs all other threads their turn.
-_RUSH_S, _GATHER_S = 0.004, 0.002
 
 
 class Store(Protocol):
@@ -69,8 +62,6 @@ class Worker(Generic[S]):
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closing = False
-        #: when the last batch ended, on the monotonic clock
-        self._rested = -math.inf
 
     async def do(self, work: Callable[[S], T], *, undo: Callable[[S, T], None] | None = None) -> T:
         """The job's result, once it counts. `undo` takes it back where whoever waited was cancelled meanwhile."""
@@ -127,13 +118,9 @@ class Worker(Generic[S]):
         with self._wake:
             while not self._jobs and not self._closing:
                 self._wake.wait()
-        if not self._closing and time.monotonic() - self._rested < _RUSH_S:
-            time.sleep(_GATHER_S)
-        with self._wake:
             jobs, self._jobs = self._jobs, []
         if jobs:
             self._tell(self._batch(jobs))
-            self._rested = time.monotonic()
             return False
         self._store.close()
         with self._wake:

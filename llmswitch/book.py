@@ -8,7 +8,6 @@ record as if the worst had happened, since nobody knows whether the vendor bille
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from llmswitch.budget import BudgetLimits, Spending, check_limits
 from llmswitch.database import connected, storage_errors
 from llmswitch.errors import StorageError
 from llmswitch.ledger import Caller, CallRow, from_pico, insert_row, to_pico
+from llmswitch.paths import file_identity
 from llmswitch.text import encodable
 from llmswitch.types import Cost, Usage
 from llmswitch.worker import Worker
@@ -59,11 +59,11 @@ class LedgerSession:
     def begin(self) -> None:
         """Take the file's write lock, waiting for other processes."""
         with storage_errors(self.path):
-            if self._connection is not None and self._file != _file(self.path):
+            if self._connection is not None and self._file != file_identity(self.path):
                 self.close()
             if self._connection is None:
                 self._connection = connected(self.path)
-                self._file = _file(self.path)
+                self._file = file_identity(self.path)
             self._connection.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
@@ -205,12 +205,3 @@ class Book:
         if str(error) not in self._told:
             self._told.add(str(error))
             warn(str(error))
-
-
-def _file(path: Path) -> tuple[int, int] | None:
-    """What tells a file from another of its name; None where there is none."""
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino

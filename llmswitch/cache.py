@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from llmswitch.answers import decode, encode
 from llmswitch.errors import StorageError
 from llmswitch.keylock import KeyLock, KeyLocks
-from llmswitch.paths import private_folder
+from llmswitch.paths import file_identity, private_folder
 from llmswitch.types import Cost, Request, Response, Timing, Usage
 
 if TYPE_CHECKING:
@@ -330,11 +330,11 @@ class ResponseCache:
         from diskcache import Timeout
 
         try:
-            if self._writer is not None and _identity(self._database) != self._written:
+            if self._writer is not None and file_identity(self._database) != self._written:
                 self._close_database()  # somebody removed or replaced it: what went into it now, nobody would find
             if self._writer is None:
                 self._writer = self._open()
-                self._written = _identity(self._database)
+                self._written = file_identity(self._database)
             return work(self._writer)
         except Timeout as error:
             self._close_database()
@@ -369,15 +369,6 @@ class _Reader(NamedTuple):
 
     identity: tuple[int, int, float]
     connection: sqlite3.Connection
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """What tells a file from another of its name; None where there is none."""
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _close_to_others(path: Path) -> None:

@@ -104,3 +104,12 @@ def write_private(path: Path, text: str) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def file_identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another that took its name; None where there is none that can be looked at."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from llmswitch.errors import StorageError
-from llmswitch.paths import private_file
+from llmswitch.paths import file_identity, private_file
 from llmswitch.worker import Store
 
 __all__ = ["Document", "FileState", "MemoryState", "State", "decoded", "encoded"]
@@ -188,7 +188,7 @@ class FileState:
     def _opened(self) -> sqlite3.Connection:
         """The connection; a new one where the file is not the one that it was opened on."""
         if self._connection is not None:
-            if self._connection.in_transaction or self.path is None or _identity(self.path) == self._identity:
+            if self._connection.in_transaction or self.path is None or file_identity(self.path) == self._identity:
                 return self._connection
             self.close()
         self._connection = self._connect()
@@ -207,7 +207,7 @@ class FileState:
         except BaseException:
             connection.close()
             raise
-        self._identity = None if self.path is None else _identity(self.path)
+        self._identity = None if self.path is None else file_identity(self.path)
         return connection
 
     def _guarded(self, work: Callable[[], T]) -> T:
@@ -240,14 +240,6 @@ def _execute(connection: sqlite3.Connection, statement: str, values: tuple[objec
             if _code(error) not in _BUSY or time.monotonic() > ends:
                 raise
             time.sleep(0.001)  # some statements find the lock taken without having waited for it
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _remove(path: Path) -> None:

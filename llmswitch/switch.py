@@ -27,11 +27,11 @@ from llmswitch.layers.base import collect, opened
 from llmswitch.profiles import Settings, load_settings
 from llmswitch.runs.adapters import Adapters
 from llmswitch.runs.ask import Asking, Services, answer
-from llmswitch.runs.call import Question, choose_target
+from llmswitch.runs.call import Question
 from llmswitch.runs.compare import Comparison, Job, compare_with, settle_calls
 from llmswitch.runs.judge import Asked
 from llmswitch.runs.policy import read_policy
-from llmswitch.runs.route import Route, route_of, settle_own
+from llmswitch.runs.route import Route, pick_target, route_of, settle_own
 from llmswitch.runs.sampling import Quiet
 from llmswitch.runs.shared import Shared
 from llmswitch.targets import parse_target
@@ -229,11 +229,10 @@ class Switch:
                 await self._shared.aclose()
 
     def _route(self, question: Question, target: str | None) -> Route:
-        policy, chosen = self.services.policy, None
-        if policy.balance is None or target is not None or question.model is not None:
-            chosen, told = choose_target(self.settings, named=target, model=question.model)
-            if told:
-                self.settings.warn(told)
+        policy = self.services.policy
+        chosen, told = pick_target(self.settings, policy, named=target, model=question.model)
+        if told:
+            self.settings.warn(told)
         question = question._replace(bounded=question.bounded or policy.budgeted)
         route = route_of(self.settings, policy, question, chosen, conversation=question.conversation)
         return route._replace(calls=tuple(call._replace(command="library") for call in route.calls))

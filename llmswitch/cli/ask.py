@@ -40,9 +40,9 @@ from llmswitch.conversations import Conversation, Conversations, new_conversatio
 from llmswitch.errors import ConfigError, StorageError
 from llmswitch.reports.answer import preview_document, response_document, summary
 from llmswitch.runs.ask import Services, find_cached, remember
-from llmswitch.runs.call import Question, choose_target
+from llmswitch.runs.call import Question
 from llmswitch.runs.policy import Policy, read_policy
-from llmswitch.runs.route import Route, route_of
+from llmswitch.runs.route import Route, pick_target, route_of
 from llmswitch.text import sanitize
 from llmswitch.types import Response, Target
 
@@ -232,11 +232,9 @@ def _tell_whom(shell: Shell, route: Route) -> None:
 def _target(
     shell: Shell, settings: Settings, services: Services, asked: _Asked, before: Conversation | None
 ) -> Target | None:
-    """Whom to ask; None where a balance chooses, which who is named and a conversation's own target go before."""
-    if services.policy.balance is not None and asked.target is None and asked.model is None and before is None:
-        return None
-    target, told = choose_target(
-        settings, named=asked.target, model=asked.model, before=before.target if before else None
+    """Whom to ask; None where a balance chooses."""
+    target, told = pick_target(
+        settings, services.policy, named=asked.target, model=asked.model, before=before.target if before else None
     )
     if told:
         shell.note(told)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Self
 
-from llmswitch.cli.cells import clip
+from llmswitch.cli.cells import clip, terminal_width
 from llmswitch.cli.shell import Shell
 from llmswitch.cli.writer import Writer
 from llmswitch.runs.sampling import Sample
@@ -66,14 +65,6 @@ class Bar:
 
     def _draw(self) -> None:
         if self._stream is not None:
-            width = _width(self._stream)
+            width = terminal_width(self._stream)
             line = clip(progress_line(self._done, self._calls, self._judge, width), width)
             self._writer.write(f"\r\x1b[K{line}")
-
-
-def _width(stream: TextIO) -> int:
-    """Of the terminal behind `stream`, which need not be stdout's; 80 where it does not tell."""
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or 80
-    except OSError:
-        return 80

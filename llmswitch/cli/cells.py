@@ -6,12 +6,14 @@ these rules fits on all of them.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
+from typing import TextIO
 
 from rich.cells import get_character_cell_size
 
-__all__ = ["barrier", "cells", "clip", "wrap"]
+__all__ = ["barrier", "cells", "clip", "terminal_width", "wrap"]
 
 #: characters in a row, for each cell of it: one base may carry any number of combining marks
 _CROWD = 8
@@ -84,3 +86,11 @@ def _wrap_narrow(line: str, width: int) -> list[str]:
         rows.append(line[start:end])
         start = end + 1 if space > 0 else end
     return [*rows, line[start:]]
+
+
+def terminal_width(stream: TextIO) -> int:
+    """Cells of the terminal behind `stream`, which need not be stdout's; 80 where it does not tell."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except OSError:
+        return 80

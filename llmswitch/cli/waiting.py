@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
-from llmswitch.cli.cells import clip
+from llmswitch.cli.cells import clip, terminal_width
 from llmswitch.cli.shell import Shell, complain
 from llmswitch.text import one_line
 
@@ -22,7 +20,7 @@ class Waiting:
     def tell(self, line: str) -> None:
         """Show `line` in the place of the one before."""
         if self._drawn:
-            width = _width(self._shell)
+            width = max(1, terminal_width(self._shell.stderr) - 1)
             complain(self._shell.stderr, f"\r\x1b[K\x1b[2m{clip(one_line(line, 500), width)}\x1b[0m")
             self._shows = True
         elif self._shell.verbose:
@@ -39,10 +37,3 @@ class Waiting:
         if self._shows:
             complain(self._shell.stderr, "\r\x1b[K")
             self._shows = False
-
-
-def _width(shell: Shell) -> int:
-    try:
-        return max(1, os.get_terminal_size(shell.stderr.fileno()).columns - 1)
-    except OSError:  # a terminal that does not tell
-        return 79

@@ -139,7 +139,7 @@ def _with_rivals(chunk: Chunk, trace: Trace) -> Chunk:
     return Chunk(response=replace(response, attempts=tuple(trace.attempts)))
 
 
-async def _stream(lane: Lane, request: Request, *, alternative: bool) -> AsyncIterator[Chunk]:
+def _stream(lane: Lane, request: Request, *, alternative: bool) -> AsyncIterator[Chunk]:
     asked = replace(
         lane.request,
         stream=request.stream,
@@ -147,9 +147,7 @@ async def _stream(lane: Lane, request: Request, *, alternative: bool) -> AsyncIt
         alternative=alternative,
         trace=request.trace,
     )
-    async with opened(lane.open().stream(asked)) as chunks:
-        async for chunk in chunks:
-            yield chunk
+    return lane.open().stream(asked)
 
 
 def _left(lane: Lane, error: LLMSwitchError, rest: Sequence[Lane], failed: list[tuple[Lane, Exception]]) -> list[Lane]:

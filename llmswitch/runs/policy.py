@@ -13,10 +13,10 @@ from llmswitch.types import Target
 if TYPE_CHECKING:
     from llmswitch.profiles import Settings
 
-__all__ = ["BALANCES", "FALL_ON", "MAY_FALL_ON", "Balance", "Policy", "dollars", "hedge_seconds", "read_policy"]
+__all__ = ["FALL_ON", "Balance", "Policy", "read_policy"]
 
 #: ways to choose among several targets; `weighted` names them with their weights
-BALANCES = ("weighted", "fastest", "cheapest", "least-busy")
+_BALANCES = ("weighted", "fastest", "cheapest", "least-busy")
 #: error kinds that another target may not have
 FALL_ON = (
     "rate_limit",
@@ -30,7 +30,7 @@ FALL_ON = (
     "context_length",
 )
 #: those that are handed on only where LLM_FALLBACK_ON names them: a filter's word, a key of ours that is wrong
-MAY_FALL_ON = ("content_filter", "authentication", "permission")
+_MAY_FALL_ON = ("content_filter", "authentication", "permission")
 _NONE = "none"
 
 
@@ -73,15 +73,15 @@ def read_policy(
         fallback=_fallback(settings),
         fall_on=_fall_on(settings),
         balance=_balance(settings),
-        hedge_s=hedge_seconds(hedge),
+        hedge_s=_hedge_seconds(hedge),
         daily=_budget(settings, "LLM_BUDGET_DAILY"),
         monthly=_budget(settings, "LLM_BUDGET_MONTHLY"),
-        max_cost=None if max_cost is None else dollars(max_cost, "--max-cost"),
+        max_cost=None if max_cost is None else _dollars(max_cost, "--max-cost"),
         allow_unknown_price=allow_unknown_price,
     )
 
 
-def hedge_seconds(text: str | None) -> float | None:
+def _hedge_seconds(text: str | None) -> float | None:
     """`2s`, `500ms` or plain seconds, above 0; ConfigError names the flag."""
     if text is None:
         return None
@@ -93,7 +93,7 @@ def hedge_seconds(text: str | None) -> float | None:
     return value
 
 
-def dollars(text: str, where: str) -> Decimal:
+def _dollars(text: str, where: str) -> Decimal:
     """An amount of USD from 0 up; ConfigError names `where` it was given."""
     try:
         amount = Decimal(text.strip().removeprefix("$")) if text.isascii() and "_" not in text else Decimal("NaN")
@@ -106,7 +106,7 @@ def dollars(text: str, where: str) -> Decimal:
 
 def _budget(settings: Settings, name: str) -> Decimal | None:
     value = settings.get(name)
-    return None if value is None else dollars(value, settings.where(name))
+    return None if value is None else _dollars(value, settings.where(name))
 
 
 def _fallback(settings: Settings) -> tuple[Target, ...]:
@@ -119,7 +119,7 @@ def _fallback(settings: Settings) -> tuple[Target, ...]:
 def _fall_on(settings: Settings) -> frozenset[str]:
     value = settings.get("LLM_FALLBACK_ON")
     more = [part.lower() for part in _parts(value, settings, "LLM_FALLBACK_ON")] if value is not None else []
-    known = (*MAY_FALL_ON, *FALL_ON)
+    known = (*_MAY_FALL_ON, *FALL_ON)
     for kind in more:
         if kind not in known:
             raise ConfigError(
@@ -136,9 +136,9 @@ def _balance(settings: Settings) -> Balance | None:
     where = settings.where("LLM_BALANCE")
     way, colon, named = value.partition(":")
     way = way.strip().lower()
-    if way not in BALANCES:
+    if way not in _BALANCES:
         raise ConfigError(
-            f"{where} must be weighted:openai=3,azure=1 or one of {', '.join(BALANCES[1:])}, not {value!r}."
+            f"{where} must be weighted:openai=3,azure=1 or one of {', '.join(_BALANCES[1:])}, not {value!r}."
         )
     if way != "weighted":
         parts = _parts(named, settings, "LLM_BALANCE") if colon else ()

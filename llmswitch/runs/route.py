@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from llmswitch.providers import find_vendor, vendor_names
-from llmswitch.runs.call import Call, Question, settle
+from llmswitch.runs.call import Call, Question, choose_target, settle
 from llmswitch.targets import parse_target
 from llmswitch.types import Response, Target
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from llmswitch.profiles import Settings
     from llmswitch.runs.policy import Policy
 
-__all__ = ["Route", "configured", "route_of", "settle_own", "spares"]
+__all__ = ["Route", "configured", "pick_target", "route_of", "settle_own", "spares"]
 
 
 class Route(NamedTuple):
@@ -36,6 +36,15 @@ class Route(NamedTuple):
         who = (response.provider, response.request_model)
         pool = self.calls[: self.pool]
         return next((call for call in pool if (call.endpoint.provider, call.request.model) == who), self.first)
+
+
+def pick_target(
+    settings: Settings, policy: Policy, *, named: str | None, model: str | None, before: str | None = None
+) -> tuple[Target | None, str | None]:
+    """`choose_target`, or None where the balance chooses: who is named, and a conversation's own target, go first."""
+    if policy.balance is not None and named is None and model is None and before is None:
+        return None, None
+    return choose_target(settings, named=named, model=model, before=before)
 
 
 def route_of(

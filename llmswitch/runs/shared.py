@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -60,7 +59,7 @@ class Shared:
 
     async def healthy(self, keys: Sequence[str]) -> frozenset[str]:
         """Those of them that can be asked now, as far as was known half a second ago."""
-        names, now = tuple(keys), time.monotonic()
+        names, now = tuple(keys), self.services.clock()
         known = self._healthy.get(names)
         if known is None or now - known[0] > _FRESH_S:
             known = self._healthy[names] = (now, await self.health.healthy(names))

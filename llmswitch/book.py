@@ -1,4 +1,4 @@
-"""The ledger's file held open by a thread of its own: rows of calls that were made, and what those in flight reserve.
+"""The ledger's file held open: rows of calls that were made, and what those in flight reserve.
 
 A reservation is what a call may cost at most. It is made in one transaction with the check that it fits the budget,
 so that no two processes take the same room, and goes as the call's row comes, in one transaction again. Its lease
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llmswitch.budget import BudgetLimits, Spending, check_limits
-from llmswitch.database import connected, storage_errors
+from llmswitch.database import PATIENCE_S, connected, storage_errors
 from llmswitch.errors import StorageError
 from llmswitch.ledger import Caller, CallRow, from_pico, insert_row, to_pico
 from llmswitch.paths import file_identity
@@ -30,6 +30,8 @@ __all__ = ["Book", "LedgerSession", "Reservation"]
 
 _SUMS = """SELECT coalesce(sum(pico) FILTER (WHERE day = :day), 0), coalesce(sum(pico), 0)
     FROM {} WHERE day BETWEEN :first AND :last"""
+#: so many batches in a row are done without folding the log back; it is done at so many pages, SQLite's own default
+_MOST_HASTY, _LOG_PAGES = 100, 1000
 _SPENT, _RESERVED = _SUMS.format("spending"), _SUMS.format("reservations")
 
 
@@ -55,6 +57,8 @@ class LedgerSession:
         self.wall = wall
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
+        self._patient = True
+        self._hasty = 0
 
     def begin(self) -> None:
         """Take the file's write lock, waiting for other processes."""
@@ -64,7 +68,30 @@ class LedgerSession:
             if self._connection is None:
                 self._connection = connected(self.path)
                 self._file = file_identity(self.path)
-            self._connection.execute("BEGIN IMMEDIATE")
+                self._patient = True
+            self._take(self._connection, patient=True)
+            self._hasty = 0
+
+    def begin_now(self) -> bool:
+        """Take the lock of the open file if it is free. Every so often it is left to `begin`, whose `commit` may take
+        the time to fold SQLite's log back into the file."""
+        connection, self._hasty = self._connection, self._hasty + 1
+        if connection is None or self._hasty > _MOST_HASTY:
+            return False
+        try:
+            if self._file != file_identity(self.path):
+                return False
+            self._take(connection, patient=False)
+        except (sqlite3.Error, OSError):
+            return False  # whoever has time meets it again, and says what it is
+        return True
+
+    def _take(self, connection: sqlite3.Connection, *, patient: bool) -> None:
+        if patient != self._patient:
+            connection.execute(f"PRAGMA busy_timeout = {int(PATIENCE_S * 1000) if patient else 0}")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES if patient else 0}")
+            self._patient = patient
+        connection.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
         """What was done counts."""

@@ -157,7 +157,10 @@ class AnswerCache(Protocol):
         ...
 
     def quick(self) -> AnswerCache | None:
-        """The same for an event loop, to `get` and `claim`: it waits for nobody. None where every look may wait."""
+        """The same for an event loop, to `get`, `put` and `claim`: StorageError where somebody has to be waited for.
+
+        None where every look may wait.
+        """
         ...
 
     def close(self) -> None:
@@ -223,9 +226,7 @@ class ResponseCache:
 
     def put(self, key: str, response: Response) -> None:
         """Store a whole answer; ValueError where it is not whole, or itself came from here."""
-        if response.finish_reason not in STORED or response.cached:
-            raise ValueError(f"not to be stored: finish_reason {response.finish_reason}, cached {response.cached}")
-        text = encode(response)
+        text = _storable(response)
         self._write(lambda writer: self._store(writer, key, text))
 
     def _store(self, writer: SafeCache, key: str, text: str) -> None:
@@ -280,7 +281,7 @@ class ResponseCache:
 
     def quick(self) -> ResponseCache:
         """The same files without patience, for an event loop: no lock that another process holds is waited for."""
-        return ResponseCache(self.folder, ttl_s=self.ttl_s, size_limit=self.size_limit, patience_s=0.0, wall=self.wall)
+        return _QuickCache(self.folder, ttl_s=self.ttl_s, size_limit=self.size_limit, patience_s=0.0, wall=self.wall)
 
     def claim(self, key: str) -> KeyLock | None:
         """The right to ask, among all tasks and processes; None where somebody has it."""
@@ -317,11 +318,13 @@ class ResponseCache:
             if self._reader is not None:
                 self._close_database()
             _check_regular(status)
-            address = f"{self._database.absolute().as_uri()}?mode=ro"
-            # the fast path may have opened it in another thread, which is done with it
-            connection = sqlite3.connect(address, uri=True, timeout=wanted[2], check_same_thread=False)
-            self._reader = _Reader(wanted, connection)
+            self._reader = _Reader(wanted, self._connect(wanted[2]))
         return self._reader.connection
+
+    def _connect(self, timeout_s: float, mode: str = "ro") -> sqlite3.Connection:
+        address = f"{self._database.absolute().as_uri()}?mode={mode}"
+        # the fast path may have opened it in another thread, which is done with it
+        return sqlite3.connect(address, uri=True, timeout=timeout_s, isolation_level=None, check_same_thread=False)
 
     def _patience_s(self) -> float:
         return 0.0 if self.wall() < self._impatient_until else self.patience_s
@@ -364,11 +367,43 @@ class ResponseCache:
         return StorageError(f"the response cache {self.folder} cannot be used: {reason.rstrip('.')}.{cure}")
 
 
+class _QuickCache(ResponseCache):
+    """Writes into a database that is there, in one statement, and keeps no house: no answer is removed, and SQLite's
+    log is not folded back into the file, which takes time."""
+
+    def put(self, key: str, response: Response) -> None:
+        """See `ResponseCache`."""
+        from llmswitch.safedisk import UPSERT, row_of
+
+        text = _storable(response)
+        try:
+            self._open_reader().execute(UPSERT, row_of(key, text, self.wall(), self.ttl_s))
+        except Exception as error:  # see `_read`
+            self._close_database()
+            raise self._failure(_reason(error)) from error
+
+    def _connect(self, timeout_s: float, mode: str = "rw") -> sqlite3.Connection:
+        connection = super()._connect(timeout_s, mode)
+        try:
+            connection.execute("PRAGMA synchronous = NORMAL")  # as diskcache has it
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
 class _Reader(NamedTuple):
     """`identity` is device, inode, and for how many seconds a lock is waited for."""
 
     identity: tuple[int, int, float]
     connection: sqlite3.Connection
+
+
+def _storable(response: Response) -> str:
+    if response.finish_reason not in STORED or response.cached:
+        raise ValueError(f"not to be stored: finish_reason {response.finish_reason}, cached {response.cached}")
+    return encode(response)
 
 
 def _close_to_others(path: Path) -> None:

@@ -17,10 +17,10 @@ from pathlib import Path
 from llmswitch.errors import StorageError
 from llmswitch.paths import private_folder
 
-__all__ = ["MIGRATIONS", "connected", "opened", "reading", "storage_errors"]
+__all__ = ["MIGRATIONS", "PATIENCE_S", "connected", "opened", "reading", "storage_errors"]
 
-#: how long one process waits for another's lock
-_PATIENCE_S = 10.0
+#: how long one process waits for another's lock, in seconds
+PATIENCE_S = 10.0
 
 #: Money is whole pico-dollars (1e-12 USD), so that SQL sums are exact; tokens and money are NULL where unknown.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -180,7 +180,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         # is not opened here, since closing a second descriptor would drop SQLite's locks on it.
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    return sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None)
+    # who keeps it open may use it in one thread after another
+    return sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None, check_same_thread=False)
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
@@ -207,7 +208,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
 
 def _enter_wal(connection: sqlite3.Connection) -> None:
     """Turn a file that is not in WAL mode yet. Where two do so at once, SQLite may fail without waiting: this waits."""
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
             # counts only before the first table is made; without it a pruned file never gets smaller

@@ -110,6 +110,10 @@ class RedisState:
     def begin(self) -> None:
         """Nothing: see the class."""
 
+    def begin_now(self) -> bool:
+        """Never: every use waits for a socket."""
+        return False
+
     def commit(self) -> None:
         """Nothing: see the class."""
 

@@ -19,17 +19,22 @@ from typing import Any
 import diskcache
 from diskcache.core import MODE_RAW
 
-__all__ = ["SafeCache", "SafeDisk"]
+__all__ = ["UPSERT", "SafeCache", "SafeDisk", "row_of"]
 
 
-#: a row as `diskcache.Cache.set` writes it
-_UPSERT = (
+#: one statement for what `diskcache.Cache.set` does in six, which a call that is really asked waits for
+UPSERT = (
     "INSERT INTO Cache (key, raw, store_time, expire_time, access_time, access_count, tag, size, mode, filename, value)"
     " VALUES (?, 1, ?, ?, ?, 0, NULL, 0, ?, NULL, ?)"
     " ON CONFLICT (key, raw) DO UPDATE SET store_time = excluded.store_time, expire_time = excluded.expire_time,"
     " access_time = excluded.access_time, access_count = 0, tag = NULL, size = 0, mode = excluded.mode,"
     " filename = NULL, value = excluded.value"
 )
+
+
+def row_of(key: str, value: str, now: float, expire_s: float) -> tuple[object, ...]:
+    """What UPSERT takes: a text stored at `now`, in epoch seconds, for `expire_s` seconds."""
+    return key, now, now + expire_s, now, MODE_RAW, value
 
 
 class RefusedError(OSError):
@@ -110,8 +115,8 @@ class SafeCache(diskcache.Cache):  # type: ignore[misc]  # diskcache has no type
         return bounded
 
     def keep(self, key: str, value: str, now: float, expire_s: float) -> None:
-        """`set` of a text in one statement; diskcache takes six, which a call that is really asked waits for."""
-        self._sql(_UPSERT, (key, now, now + expire_s, now, MODE_RAW, value))
+        """`set` of a text."""
+        self._sql(UPSERT, row_of(key, value, now, expire_s))
 
     def reset(self, key: str, value: Any = diskcache.ENOVAL, update: bool = True) -> Any:
         """Read a setting, or set one of ours; what somebody else wrote into the Settings table is passed over."""

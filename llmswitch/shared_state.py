@@ -82,6 +82,10 @@ class SharedState:
         self.first.begin()
         self.then.begin()
 
+    def begin_now(self) -> bool:
+        """The first one, where it did not fail of late. No store needs a `begin` to be fallen back on."""
+        return self._clock() >= self._resumes and self.first.begin_now()
+
     def commit(self) -> None:
         """Both. A batch that the first one lost has given its answers all the same."""
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -16,6 +16,8 @@ __all__ = ["Shelf", "Turn"]
 
 #: how long a waiting call sleeps before it looks again whether another process has answered, in seconds
 _POLL_S = 0.03
+#: one answer in so many is stored by who has the time to keep house
+_PATIENT_EVERY = 20
 
 
 class _Store:
@@ -26,6 +28,10 @@ class _Store:
 
     def begin(self) -> None:
         """Nothing."""
+
+    def begin_now(self) -> bool:
+        """Never: what need not wait has been tried before (`AnswerCache.quick`)."""
+        return False
 
     def commit(self) -> None:
         """Nothing."""
@@ -49,11 +55,13 @@ class _Look(NamedTuple):
 class Turn:
     """One question's stored answer, in `found`; where that is None, the right to ask it."""
 
-    def __init__(self, worker: Worker[_Store], warn: Callable[[str], None], key: str, look: _Look) -> None:
+    def __init__(
+        self, worker: Worker[_Store], put: Callable[[str, Response], Awaitable[None]], key: str, look: _Look
+    ) -> None:
         self.found = look.found
         self._lock = look.lock
         self._worker = worker
-        self._warn = warn
+        self._put = put
         self._key = key
         self._renewal: asyncio.TimerHandle | None = None
         self._renew_later()
@@ -63,11 +71,7 @@ class Turn:
         if response.finish_reason not in STORED or response.cached:
             return
         self.found = response
-        key = self._key
-        try:
-            await self._worker.do(lambda store: store.cache.put(key, response))
-        except StorageError as error:
-            self._warn(error.message)
+        await self._put(self._key, response)
 
     def end(self) -> None:
         """Let the next one ask."""
@@ -104,6 +108,7 @@ class Shelf:
         #: what an event loop may use itself: a thread takes ten times as long, most of it to wait for its turn
         self._quick = cache.quick()
         self._warn = warn
+        self._stored = 0
         #: who asks what right now; the answer, or None where the next one is to ask
         self._asked: dict[str, asyncio.Future[Response | None]] = {}
 
@@ -148,7 +153,22 @@ class Shelf:
         self._worker.close()
 
     def _turn(self, key: str, look: _Look) -> Turn:
-        return Turn(self._worker, self._warn, key, look)
+        return Turn(self._worker, self._put, key, look)
+
+    async def _put(self, key: str, response: Response) -> None:
+        quick = self._quick if self._stored % _PATIENT_EVERY else None
+        self._stored += 1
+        if quick is not None:
+            try:
+                quick.put(key, response)
+            except StorageError:
+                pass  # it is tried again with patience, and what is wrong is told then
+            else:
+                return
+        try:
+            await self._worker.do(lambda store: store.cache.put(key, response))
+        except StorageError as error:
+            self._warn(error.message)
 
     async def _look(self, key: str, waiting: Callable[[], None]) -> _Look:
         look = await self._look_once(key)

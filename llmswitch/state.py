@@ -25,9 +25,8 @@ __all__ = ["Document", "FileState", "MemoryState", "State", "decoded", "encoded"
 Document = dict[str, Any]
 T = TypeVar("T")
 
-#: how long other processes' transactions are waited for, and how long SQLite itself waits within that, in seconds
+#: how long other processes' transactions are waited for, in seconds
 _PATIENCE_S = 2.0
-_WAIT_S = 0.005
 #: the largest document that is read, in characters, and the longest whole number in one
 _LARGEST, _MOST_DIGITS = 1_000_000, 30
 #: how often what nobody needs any more is thrown away, in seconds
@@ -122,14 +121,26 @@ class FileState:
         connection = self._opened()
         if not connection.in_transaction:
             _execute(connection, "BEGIN IMMEDIATE")
-            now = self.wall()
-            if not 0 <= now - self._swept < _SWEEP_S:
-                self._swept = now
-                connection.execute("DELETE FROM documents WHERE expires <= ?", (now,))
+            self._sweep(connection)
         return connection
 
     def begin(self) -> None:
         """Nothing yet: a batch that only reads takes no lock."""
+
+    def begin_now(self) -> bool:
+        """Take the lock of the open file: from here on nothing waits."""
+        connection = self._connection
+        if connection is None:
+            return False
+        try:
+            if self.path is not None and file_identity(self.path) != self._identity:
+                return False
+            connection.execute("BEGIN IMMEDIATE")
+            self._sweep(connection)
+        except (sqlite3.Error, OSError):
+            self.rollback()  # whoever has time meets it again, and says what it is
+            return False
+        return True
 
     def commit(self) -> None:
         """What was written counts now, for every process."""
@@ -181,6 +192,12 @@ class FileState:
         """This one."""
         return self._guarded(lambda: use(self))
 
+    def _sweep(self, connection: sqlite3.Connection) -> None:
+        now = self.wall()
+        if not 0 <= now - self._swept < _SWEEP_S:
+            self._swept = now
+            connection.execute("DELETE FROM documents WHERE expires <= ?", (now,))
+
     def _select(self, connection: sqlite3.Connection, key: str) -> Document | None:
         row = _execute(connection, _READ, (key, self.wall())).fetchone()
         return None if row is None else decoded(row[0])
@@ -197,7 +214,9 @@ class FileState:
     def _connect(self) -> sqlite3.Connection:
         if self.path is not None:
             private_file(self.path)
-        connection = sqlite3.connect(self.path or ":memory:", timeout=_WAIT_S, isolation_level=None)
+        address = self.path or ":memory:"
+        # a worker uses it in one thread at a time
+        connection = sqlite3.connect(address, timeout=0.0, isolation_level=None, check_same_thread=False)
         try:
             # what a power cut takes of this costs nobody anything, and a file that it damages is started anew
             connection.execute("PRAGMA synchronous = OFF")
@@ -239,7 +258,7 @@ def _execute(connection: sqlite3.Connection, statement: str, values: tuple[objec
         except sqlite3.OperationalError as error:
             if _code(error) not in _BUSY or time.monotonic() > ends:
                 raise
-            time.sleep(0.001)  # some statements find the lock taken without having waited for it
+            time.sleep(0.001)
 
 
 def _remove(path: Path) -> None:

@@ -200,7 +200,7 @@ def test_a_row_waits_for_another_process_without_holding_up_the_loop(path: Path)
 
 
 def test_a_ledger_held_for_too_long_says_who_is_in_the_way(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(database, "PATIENCE_S", 0.05)
     Ledger(path).record(row())
     said: list[str] = []
 

@@ -216,7 +216,7 @@ def test_a_ledger_that_is_up_to_date_is_read_while_another_process_writes(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Ledger(path).record(row())
-    monkeypatch.setattr(database, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(database, "PATIENCE_S", 0.05)
     with opened(path) as writer:
         writer.execute("BEGIN IMMEDIATE")
         assert cost_report(path, by=("day",), since=None, until=None).total.calls == 1
@@ -487,7 +487,7 @@ def test_pruning_beside_a_reader_says_that_bytes_stay_and_ends_the_work_later(
     kept = Conversations(path)
     kept.append("old", _turn(1.0, "SECRET"))
     kept.append("new", _turn(20.0, "on the same page of the file"))
-    monkeypatch.setattr(database, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(database, "PATIENCE_S", 0.05)
     with opened(path) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM turns").fetchall()

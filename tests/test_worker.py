@@ -17,10 +17,17 @@ class Log:
     def __init__(self) -> None:
         self.done: list[str] = []
         self.closing: Callable[[], None] = lambda: None
+        self.threads: list[str] = []
+        self.at_once = False
         self._alone = threading.Lock()
 
     def begin(self) -> None:
         assert self._alone.acquire(blocking=False)
+
+    def begin_now(self) -> bool:
+        if self.at_once:
+            self.begin()
+        return self.at_once
 
     def commit(self) -> None:
         self._alone.release()
@@ -34,6 +41,7 @@ class Log:
 
     def add(self, what: str) -> int:
         self.done.append(what)
+        self.threads.append(threading.current_thread().name)
         return len(self.done)
 
 
@@ -128,6 +136,9 @@ def test_a_failure_that_cannot_be_told_leaves_nobody_waiting() -> None:
     assert asyncio.run(worker.do(lambda store: store.add("later"))) == 2
     worker.close()
     assert log.done == ["fine", "later", "closed"]
+    for thread in threading.enumerate():  # the one that failed is reported as it ends, which is to be in this test
+        if thread.name == "test-worker":
+            thread.join(10)
 
 
 def test_a_result_that_nobody_waits_for_any_more_is_taken_back() -> None:
@@ -154,3 +165,106 @@ def test_a_result_that_nobody_waits_for_any_more_is_taken_back() -> None:
     asyncio.run(ask())
     worker.close()
     assert log.done == ["held", "1 undone", "closed"]
+
+
+async def warmed(worker: Worker[Log]) -> None:
+    """Its thread has opened the store, and waits."""
+    await worker.do(lambda store: store.add("first"))
+    while not worker._idle:  # noqa: ASYNC110  # a thread's word, for which there is no event
+        await asyncio.sleep(0.001)
+
+
+def test_the_loop_does_what_waits_for_nobody_at_the_end_of_its_turn() -> None:
+    log = Log()
+    worker = Worker(log, name="test-worker")
+
+    async def ask() -> list[int]:
+        await warmed(worker)
+        log.at_once = True
+        worker.post(lambda store: store.add("posted"))
+        assert log.done == ["first"]
+        return await asyncio.gather(*(worker.do(lambda store: store.add("asked")) for _ in range(3)))
+
+    assert asyncio.run(ask()) == [3, 4, 5]
+    assert log.threads == ["test-worker", *["MainThread"] * 4]
+    worker.close()
+    assert log.done[-1] == "closed"
+    assert threads() == 0
+
+
+def test_what_would_wait_is_the_threads_and_nothing_overtakes_it() -> None:
+    log = Log()
+    worker = Worker(log, name="test-worker")
+    running, go = threading.Event(), threading.Event()
+
+    def slow(store: Log) -> int:
+        running.set()
+        assert go.wait(10)
+        return store.add("slow")
+
+    async def ask() -> None:
+        await warmed(worker)
+        late = asyncio.ensure_future(worker.do(slow))
+        await asyncio.to_thread(running.wait, 10)
+        log.at_once = True
+        rest = [asyncio.ensure_future(worker.do(lambda store: store.add("after"))) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        assert log.done == ["first"]
+        go.set()
+        assert await asyncio.gather(late, *rest) == [2, 3, 4]
+
+    asyncio.run(ask())
+    worker.close()
+    assert set(log.threads) == {"test-worker"}
+
+
+def test_a_loop_that_ended_before_its_turn_leaves_its_jobs_to_whoever_comes_next() -> None:
+    log = Log()
+    worker = Worker(log, name="test-worker")
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(warmed(worker))
+    log.at_once = True
+    loop.call_soon(lambda: worker.post(lambda store: store.add("left")))
+    loop.call_soon(loop.stop)
+    loop.run_forever()  # one turn, and not the next
+    loop.close()
+    worker.post(lambda store: store.add("later"))
+    assert asyncio.run(asyncio.wait_for(worker.do(lambda store: store.add("last")), 10)) == 4
+    worker.close()
+    assert log.done == ["first", "left", "later", "last", "closed"]
+
+
+def test_closing_does_what_a_loop_was_to_do() -> None:
+    log = Log()
+    worker = Worker(log, name="test-worker")
+
+    async def ask() -> None:
+        await warmed(worker)
+        log.at_once = True
+        worker.post(lambda store: store.add("posted"))
+        await asyncio.to_thread(worker.close)
+
+    asyncio.run(ask())
+    assert log.done == ["first", "posted", "closed"]
+    assert threads() == 0
+
+
+def test_a_failure_on_the_loop_that_cannot_be_told_leaves_nobody_waiting() -> None:
+    log = Log()
+    worker = Worker(log, name="test-worker")
+
+    def fails(store: Log) -> None:
+        raise ValueError("no room")
+
+    def tell(error: Exception) -> None:
+        raise RuntimeError("the logger is closed")
+
+    async def ask() -> int:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        await warmed(worker)
+        log.at_once = True
+        worker.post(fails, failed=tell)
+        return await asyncio.wait_for(worker.do(lambda store: store.add("fine")), 10)
+
+    assert asyncio.run(ask()) == 2
+    worker.close()

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from llmswitch.budget import BudgetLimits, Spending, check_limits
 from llmswitch.database import PATIENCE_S, connected, storage_errors
-from llmswitch.errors import StorageError
+from llmswitch.errors import BudgetError, StorageError
 from llmswitch.ledger import Caller, CallRow, from_pico, insert_row, to_pico
 from llmswitch.paths import file_identity
 from llmswitch.text import encodable
@@ -30,9 +30,9 @@ __all__ = ["Book", "LedgerSession", "Reservation"]
 
 _SUMS = """SELECT coalesce(sum(pico) FILTER (WHERE day = :day), 0), coalesce(sum(pico), 0)
     FROM {} WHERE day BETWEEN :first AND :last"""
+_SPENT_AND_RESERVED = f"{_SUMS.format('spending')} UNION ALL {_SUMS.format('reservations')}"
 #: so many batches in a row are done without folding the log back; it is done at so many pages, SQLite's own default
 _MOST_HASTY, _LOG_PAGES = 100, 1000
-_SPENT, _RESERVED = _SUMS.format("spending"), _SUMS.format("reservations")
 
 
 class Reservation(NamedTuple):
@@ -59,6 +59,8 @@ class LedgerSession:
         self._file: tuple[int, int] | None = None
         self._patient = True
         self._hasty = 0
+        #: in this batch, by day, what it and its month hold at the most: nobody else writes meanwhile
+        self._sums: dict[date, tuple[Spending, Spending]] = {}
 
     def begin(self) -> None:
         """Take the file's write lock, waiting for other processes."""
@@ -82,8 +84,9 @@ class LedgerSession:
             if self._file != file_identity(self.path):
                 return False
             self._take(connection, patient=False)
-        except (sqlite3.Error, OSError):
-            return False  # whoever has time meets it again, and says what it is
+        except (sqlite3.Error, OSError, StorageError):
+            self.rollback()  # whoever has time meets it again, and says what it is
+            return False
         return True
 
     def _take(self, connection: sqlite3.Connection, *, patient: bool) -> None:
@@ -92,6 +95,8 @@ class LedgerSession:
             connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES if patient else 0}")
             self._patient = patient
         connection.execute("BEGIN IMMEDIATE")
+        self._sums.clear()
+        self._settle_lapsed(connection)
 
     def commit(self) -> None:
         """What was done counts."""
@@ -119,28 +124,30 @@ class LedgerSession:
         with storage_errors(self.path):
             for number in reserved:
                 self._open.execute("DELETE FROM reservations WHERE id = ?", (number,))
-            self._settle_lapsed()
             for row in rows:
                 insert_row(self._open, row)
+        cost = sum((row.cost.amount for row in rows if row.cost is not None), Decimal(0))
+        for day in self._sums:  # that of the reservation is counted on: a sum that is too large is looked at again
+            self._add(day, spent=cost)
 
     def reserve(self, reservation: Reservation, limits: BudgetLimits) -> int:
         """Hold the reservation's amount; returns its number. BudgetError where the limits leave no room for it."""
         with storage_errors(self.path):
-            self._settle_lapsed()
-            day = self._open.execute("SELECT date(?, 'unixepoch', 'localtime')", (reservation.at,)).fetchone()[0]
-            span = {"day": day, "first": f"{day[:7]}-01", "last": f"{day[:7]}-31"}
-            spent, reserved = (self._open.execute(query, span).fetchone() for query in (_SPENT, _RESERVED))
-            today, month = (
-                Spending(from_pico(paid), from_pico(held)) for paid, held in zip(spent, reserved, strict=True)
-            )
-            check_limits(limits, date.fromisoformat(day), today, month, reservation.amount)
+            day = date(*time.localtime(reservation.at)[:3])
+            try:
+                known = day in self._sums
+                check_limits(limits, day, *(self._sums[day] if known else self._summed(day)), reservation.amount)
+            except BudgetError:
+                if not known:
+                    raise
+                check_limits(limits, day, *self._summed(day), reservation.amount)
             caller = reservation.caller
             inserted = self._open.execute(
                 """INSERT INTO reservations (at, day, pico, lease_until, command, profile, target, conversation_id,
                     provider, request_model) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
                 (
                     reservation.at,
-                    day,
+                    f"{day}",
                     to_pico(reservation.amount),
                     reservation.lease_until,
                     caller.command,
@@ -151,20 +158,37 @@ class LedgerSession:
                     encodable(reservation.request_model),
                 ),
             )
+            self._add(day, reserved=reservation.amount)
             return int(inserted.lastrowid or 0)
+
+    def _summed(self, day: date) -> tuple[Spending, Spending]:
+        """What its day and its month hold."""
+        span = {"day": f"{day}", "first": f"{day:%Y-%m}-01", "last": f"{day:%Y-%m}-31"}
+        spent, reserved = self._open.execute(_SPENT_AND_RESERVED, span).fetchall()
+        today, month = (Spending(from_pico(paid), from_pico(held)) for paid, held in zip(spent, reserved, strict=True))
+        self._sums[day] = today, month
+        return today, month
+
+    def _add(self, day: date, *, spent: Decimal = Decimal(0), reserved: Decimal = Decimal(0)) -> None:
+        today, month = self._sums[day]
+        self._sums[day] = (
+            Spending(today.spent + spent, today.reserved + reserved),
+            Spending(month.spent + spent, month.reserved + reserved),
+        )
 
     def shrink(self, number: int, amount: Decimal) -> None:
         """A reservation's call came to `amount` and no more; 0 gives the room back."""
+        self._sums.clear()
         with storage_errors(self.path):
             if amount:
                 self._open.execute("UPDATE reservations SET pico = ? WHERE id = ?", (to_pico(amount), number))
             else:
                 self._open.execute("DELETE FROM reservations WHERE id = ?", (number,))
 
-    def _settle_lapsed(self) -> None:
+    def _settle_lapsed(self, connection: sqlite3.Connection) -> None:
         """Put the reservations of killed processes on record, at their upper bound."""
         now = self.wall()
-        lapsed = self._open.execute(
+        lapsed = connection.execute(
             """SELECT id, command, target, profile, conversation_id, provider, request_model, pico, at, lease_until
                 FROM reservations WHERE lease_until < ?""",
             (now,),
@@ -180,8 +204,8 @@ class LedgerSession:
                 duration_s=lease_until - at,
                 cost=Cost(from_pico(pico), "upper bound", exact=False),
             )
-            insert_row(self._open, row)
-            self._open.execute("DELETE FROM reservations WHERE id = ?", (number,))
+            insert_row(connection, row)
+            connection.execute("DELETE FROM reservations WHERE id = ?", (number,))
 
 
 class Book:

@@ -65,13 +65,10 @@ class Purse:
 
 def check_limits(limits: BudgetLimits, today: date, day: Spending, month: Spending, amount: Decimal) -> None:
     """Raise BudgetError where a call that may cost `amount` does not fit into what the limits leave."""
-    tomorrow = today + timedelta(days=1)
-    next_month = (today.replace(day=1) + timedelta(days=32)).replace(day=1)
-    for name, limit, used, anew in (
-        ("LLM_BUDGET_DAILY", limits.daily, day, tomorrow),
-        ("LLM_BUDGET_MONTHLY", limits.monthly, month, next_month),
-    ):
+    for name, limit, used in (("LLM_BUDGET_DAILY", limits.daily, day), ("LLM_BUDGET_MONTHLY", limits.monthly, month)):
         if limit is not None and used.spent + used.reserved + amount > limit:
+            next_month = (today.replace(day=1) + timedelta(days=32)).replace(day=1)
+            anew = today + timedelta(days=1) if used is day else next_month
             raise BudgetError(
                 f"{_no_room(name, limit, used, amount)}. It begins anew on {anew.isoformat()} at midnight; "
                 f"until then lower max_tokens, or raise {name}."

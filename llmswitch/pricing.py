@@ -87,6 +87,8 @@ class _Model(NamedTuple):
 
     info: ModelInfo
     certain: bool
+    #: where its prices do not depend on when it is asked
+    rate: _Rate | None
 
 
 class Prices(NamedTuple):
@@ -136,16 +138,16 @@ def _listed(key: PriceKey, at: float) -> _Rate | None:
     """From the packaged list."""
     from datetime import UTC, datetime
 
+    found = _model(key)
+    if found is None or found.rate is not None:
+        return None if found is None else found.rate
+    return _rate(found.info.get_prices(datetime.fromtimestamp(at, tz=UTC)), found.certain)
+
+
+def _rate(prices: ModelPrice, certain: bool) -> _Rate:
     import genai_prices
 
-    found = _model(key)
-    if found is None:
-        return None
-    return _Rate(
-        found.info.get_prices(datetime.fromtimestamp(at, tz=UTC)),
-        f"genai-prices {genai_prices.__version__}",
-        assumed=not found.certain,
-    )
+    return _Rate(prices, f"genai-prices {genai_prices.__version__}", assumed=not certain)
 
 
 @lru_cache(maxsize=256)
@@ -163,7 +165,9 @@ def _model(key: PriceKey) -> _Model | None:
         model = provider.find_model(name, all_providers=snapshot.providers)
         if model is not None:
             certain = bool(told) and place == 0 and any(model is own for own in provider.models)
-            return _Model(model, certain and _is_named(name.lower(), model))
+            certain = certain and _is_named(name.lower(), model)
+            prices = model.prices
+            return _Model(model, certain, None if isinstance(prices, list) else _rate(prices, certain))
     return None
 
 

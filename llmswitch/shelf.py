@@ -194,25 +194,21 @@ class Shelf:
 
 
 def _looked(cache: AnswerCache, key: str) -> _Look:
-    trouble = None
+    """The lock first: whoever has it may answer between a look and the lock, but not between the lock and a look."""
+    trouble = lock = None
     try:
-        found = cache.get(key)
-        if found is not None:
-            return _Look(found)
+        lock = cache.claim(key)
     except StorageError as error:
         trouble = error.message
     try:
-        lock = cache.claim(key)
-        if lock is None:
-            return _Look(busy=True)
-        # whoever had it may have answered in between
-        found = cache.get(key) if trouble is None else None
+        found = cache.get(key)
     except StorageError as error:
-        return _Look(trouble=trouble or error.message)
+        return _Look(lock=lock, trouble=error.message)
     if found is not None:
-        lock.release()
+        if lock is not None:
+            lock.release()
         return _Look(found)
-    return _Look(lock=lock, trouble=trouble)
+    return _Look(lock=lock, busy=lock is None and trouble is None, trouble=trouble)
 
 
 def _take_back(look: _Look) -> None:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -66,6 +67,7 @@ def parse_parameter(name: str, text: str, where: str) -> Any:
     return _PARSERS[name](text, where)
 
 
+@lru_cache(maxsize=256)
 def parse_target(text: str, where: str = "the target") -> Target:
     """`text` as a target; ConfigError says what is wrong with it. Whether the provider exists is not asked here."""
     named, mark, query = text.partition("?")

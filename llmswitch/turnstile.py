@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from llmswitch.state import Document, FileState, State
 
 if TYPE_CHECKING:
-    from llmswitch.windows import Windows
+    from llmswitch.windows import PerWindow, Windows
 
 __all__ = ["LONGEST_PAUSE_S", "UNLIMITED", "Known", "Place", "RateLimits", "Ticket", "Turnstile", "Wait"]
 
@@ -140,6 +140,7 @@ class Turnstile:
         self._lines: dict[str, list[Place]] = {}
         self._announced: set[str] = set()
         self._windows: dict[State, Windows] = {}
+        self._limits: dict[int, PerWindow] = {}
 
     def admit(self, store: State, place: Place, known: Known) -> Ticket | Wait:
         """Let it through, or give it a place in line; `known` is what the target's document says."""
@@ -222,24 +223,29 @@ class Turnstile:
         return line
 
     def _take(self, store: State, place: Place, limits: RateLimits) -> Ticket | None:
-        from limits.strategies import MovingWindowRateLimiter
-
-        from llmswitch.windows import PerWindow
-
-        windows, key = self._windows_of(store), place.key
-        window, ticket = MovingWindowRateLimiter(windows), Ticket(key, granted=self._clock())
+        windows, key, ticket = self._windows_of(store), place.key, Ticket(place.key, granted=self._clock())
+        hit = windows.limiter.hit
         if limits.tokens is not None:
             # a call of more tokens than the limit has the whole window for itself
             ticket.tokens = min(place.tokens, limits.tokens)
-            if not window.hit(PerWindow(limits.tokens, self._expiry), key, "tokens", cost=ticket.tokens):
+            if not hit(self._window(limits.tokens), key, "tokens", cost=ticket.tokens):
                 return None
             ticket.tokens_at = windows.taken_at
         if limits.requests is not None:
-            if not window.hit(PerWindow(limits.requests, self._expiry), key, "requests"):
+            if not hit(self._window(limits.requests), key, "requests"):
                 self.give_back(store, ticket)
                 return None
             ticket.requests_at = windows.taken_at
         return ticket
+
+    def _window(self, most: int) -> PerWindow:
+        """Kept: making one costs as much as asking SQLite."""
+        from llmswitch.windows import PerWindow
+
+        found = self._limits.get(most)
+        if found is None:
+            found = self._limits[most] = PerWindow(most, self._expiry)
+        return found
 
     def _wait(self, store: State, place: Place, limits: RateLimits, before: _Load) -> Wait:
         windows, waits = self._windows_of(store), [Wait(0.0, "line of waiting calls")]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from limits.limits import RateLimitItemPerSecond
 from limits.storage.base import MovingWindowSupport, Storage
+from limits.strategies import MovingWindowRateLimiter
 
 from llmswitch.errors import StorageError
 from llmswitch.state import FileState
@@ -42,7 +43,7 @@ class Windows(Storage, MovingWindowSupport):
     """Units taken, by key and tenth of a second. For the thread of one worker.
 
     An entry counts from when it is taken for `expiry` seconds and up to a tenth more. `taken_at` is where the last
-    one was put, for `shift`.
+    one was put, for `shift`; `limiter` is the library's, over this.
     """
 
     STORAGE_SCHEME = None
@@ -50,6 +51,7 @@ class Windows(Storage, MovingWindowSupport):
     def __init__(self) -> None:
         super().__init__()
         self.taken_at = 0
+        self.limiter = MovingWindowRateLimiter(self)
 
     @abstractmethod
     def entries(self, key: str, expiry: int) -> tuple[float, list[tuple[int, int]]]:
@@ -128,12 +130,16 @@ class SQLiteWindows(Windows):
         super().__init__()
         self._state = state
         self._ready: sqlite3.Connection | None = None
+        #: by key, when what is too old was last thrown away
+        self._forgot: dict[str, int] = {}
 
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         """See `limits`. The time is taken once nobody else can write, so that entries are in their order."""
         connection = self._connection()
         now = int(self._now())
-        connection.execute(_FORGET, (key, now - expiry * _TICKS, now + _AHEAD))
+        if self._forgot.get(key) != now:  # within a tick nothing grows too old
+            connection.execute(_FORGET, (key, now - expiry * _TICKS, now + _AHEAD))
+            self._forgot[key] = now
         if connection.execute(_SUM, (key,)).fetchone()[0] + amount > limit:
             return False
         self.taken_at = now + 1
@@ -157,6 +163,7 @@ class SQLiteWindows(Windows):
             connection.execute(_TABLE)
             connection.execute(_FORGET_ALL, (int(self._now()) - 3600 * _TICKS,))
             self._ready = connection
+            self._forgot.clear()
         return connection
 
     def _now(self) -> float:

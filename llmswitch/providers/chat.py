@@ -77,7 +77,7 @@ class ChatAdapter:
         import httpx2
         from openai import APIError
 
-        body = self._encode(self._endpoint, replace(request, stream=False))
+        body = self._encode(self._endpoint, replace(request, stream=False) if request.stream else request)
         with self._translated(request):
             reply = await self._client.post(_PATH, cast_to=httpx2.Response, body=body)
         request_id = sent_request_id(reply.headers)

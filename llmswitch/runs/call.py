@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -66,10 +67,8 @@ class Call(NamedTuple):
     @property
     def key(self) -> str:
         """What calls to the same target share: its health and its limits are known by this name. No secret in it."""
-        endpoint = self.endpoint
-        account = "/".join(part for part in (endpoint.organization, endpoint.project, endpoint.location) if part)
-        host = urlsplit(endpoint.base_url).netloc.rpartition("@")[2]
-        return f"{endpoint.provider}:{self.request.model}@{host}" + (f"/{account}" if account else "")
+        at = self.endpoint
+        return _key(at.provider, self.request.model, at.base_url, (at.organization, at.project, at.location))
 
     @property
     def price_key(self) -> PriceKey:
@@ -130,6 +129,38 @@ def settle(settings: Settings, target: Target, question: Question) -> Call:
     attachment it does not take.
     """
     _check_question(question)
+    if question.model is None and question.parameters == _NOTHING_SET:
+        terms = settings.once(("terms", target, question.bounded), lambda: _terms(settings, target, question))
+    else:
+        terms = _terms(settings, target, question)
+    vendor, endpoint = terms.vendor, terms.endpoint
+    request = Request(
+        model=terms.model,
+        messages=question.messages,
+        system=question.system or settings.get("LLM_SYSTEM") or endpoint.system,
+        parameters=terms.parameters,
+        schema=question.schema,
+        stream=question.stream,
+        optional=terms.optional,
+        restarts=question.restarts,
+    )
+    _check_text(request.system or "", "the system prompt")
+    _check_attachments(vendor, request)
+    return Call(vendor, endpoint, request, target, profile=settings.profile, per_minute=terms.per_minute)
+
+
+class _Terms(NamedTuple):
+    """What target and settings say of a call, whatever is asked."""
+
+    vendor: Vendor
+    endpoint: Endpoint
+    model: str
+    parameters: Parameters
+    optional: frozenset[str]
+    per_minute: tuple[int | None, int | None]
+
+
+def _terms(settings: Settings, target: Target, question: Question) -> _Terms:
     vendor, endpoint = settings.once(("vendor", target.provider), lambda: _vendor(settings, target.provider))
     model = question.model or target.model or endpoint.model or vendor.default_model
     if not model:
@@ -138,26 +169,21 @@ def settle(settings: Settings, target: Target, question: Question) -> Call:
         )
     _check_text(model, "the model")
     endpoint = vendor.locate(endpoint, model) if vendor.locate else replace(endpoint, model=model)
-    parameters, optional = _parameters(settings, vendor, target, question)
-    request = Request(
-        model=endpoint.model or model,
-        messages=question.messages,
-        system=question.system or settings.get("LLM_SYSTEM") or endpoint.system,
-        parameters=parameters,
-        schema=question.schema,
-        stream=question.stream,
-        optional=optional,
-        restarts=question.restarts,
-    )
-    _check_text(request.system or "", "the system prompt")
-    _check_attachments(vendor, request)
     per_minute = settings.once(("per minute", vendor.key), lambda: _per_minute(settings, vendor))
-    return Call(vendor, endpoint, request, target, profile=settings.profile, per_minute=per_minute)
+    parameters, optional = _parameters(settings, vendor, target, question)
+    return _Terms(vendor, endpoint, endpoint.model or model, parameters, optional, per_minute)
 
 
 def _vendor(settings: Settings, name: str) -> tuple[Vendor, Endpoint]:
     vendor = find_vendor(name, settings)
     return vendor, vendor.configure(settings)
+
+
+@lru_cache(maxsize=256)
+def _key(provider: str, model: str, base_url: str, of: tuple[str | None, ...]) -> str:
+    account = "/".join(part for part in of if part)
+    host = urlsplit(base_url).netloc.rpartition("@")[2]
+    return f"{provider}:{model}@{host}" + (f"/{account}" if account else "")
 
 
 def _per_minute(settings: Settings, vendor: Vendor) -> tuple[int | None, int | None]:

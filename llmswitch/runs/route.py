@@ -83,7 +83,8 @@ def spares(settings: Settings, policy: Policy, question: Question, *, besides: S
 
 def settle_own(settings: Settings, target: Target, question: Question) -> Call:
     """`settle`, with the target's own parameters before those for all: two targets may differ in nothing else."""
-    common = replace(question.parameters, **dict.fromkeys(target.parameters.as_dict()))
+    own = target.parameters.as_dict()
+    common = replace(question.parameters, **dict.fromkeys(own)) if own else question.parameters
     return settle(settings, target, question._replace(parameters=common))
 
 
@@ -109,10 +110,9 @@ def _candidates(settings: Settings, policy: Policy) -> Sequence[Target]:
 
 def _spare(settings: Settings, target: Target, question: Question) -> Call | None:
     """A fallback's call; None where it cannot take what is attached."""
-    vendor = find_vendor(target.provider, settings)
     for message in question.messages:
         for attachment in message.attachments:
-            if attachment.media_type not in vendor.accepts:
+            if attachment.media_type not in find_vendor(target.provider, settings).accepts:
                 settings.warn(f"{target.text} is no fallback here: it cannot take {attachment.media_type}.")
                 return None
     return settle_own(settings, target, question._replace(model=None))

@@ -11,6 +11,7 @@ import json
 import sqlite3
 from collections.abc import Callable
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -141,13 +142,14 @@ class Ledger(NamedTuple):
 def insert_row(connection: sqlite3.Connection, row: CallRow) -> int:
     """Put `row` into the ledger that `connection` holds open; returns its number."""
     columns = _columns(row)
-    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
-    # the names are the keys below, never a caller's
-    inserted = connection.execute(
-        f"INSERT INTO calls ({names}) VALUES ({marks})",  # noqa: S608
-        tuple(columns.values()),
-    )
+    inserted = connection.execute(_insertion(tuple(columns)), tuple(columns.values()))
     return int(inserted.lastrowid or 0)
+
+
+@cache
+def _insertion(names: tuple[str, ...]) -> str:
+    marks = ", ".join("?" * len(names))
+    return f"INSERT INTO calls ({', '.join(names)}) VALUES ({marks})"  # noqa: S608  # the keys below, never a caller's
 
 
 def record_or_warn(ledger: Ledger, row: CallRow, warn: Callable[[str], None]) -> None:

@@ -106,7 +106,10 @@ class Switch:
         Nobody sees its pieces: one that is cut is asked for again like any other that failed.
         """
         asked = question if isinstance(question, Question) else _question(question, stream=False)
-        return await collect(self._chunks(asked._replace(restarts=True), target))
+        self._enter()
+        route = self._route(asked._replace(restarts=True), target)
+        with self._cut_off():
+            return await collect(answer(route, self._asking))
 
     async def stream(self, question: str | Question, *, target: str | None = None) -> AsyncGenerator[Chunk]:
         """Pieces of text as they come, then one last chunk with the whole `response`.

@@ -4,7 +4,8 @@ Every case asks the same server on loopback (loopback.py), which answers at once
 concurrency 50. CPU is user + system time of all threads of that process, over `--requests` calls after a warm-up.
 Cases are interleaved, so that a busy machine slows all of them; figures are medians.
 
-- the bare SDK: `openai` with its own client, and with the HTTP client that llmswitch gives it;
+- the bare SDK: `openai` with its own client, and with the HTTP client that llmswitch gives it, which is aiohttp's
+  (the extra `aiohttp`);
 - `Switch` with every layer on: ledger, deadlines, a fallback, cache (each prompt is new, so each answer is looked for,
   asked for and stored), retry, schema, circuit breaker, limits, budgets, prices;
 - litellm's `Router` with two deployments, in an environment of its own, made for the run unless `--litellm` names one.
@@ -84,7 +85,7 @@ async def _sdk_on_our_client(url: str, stream: bool) -> AsyncIterator[Ask]:
     from llmswitch.providers.base import Endpoint
     from llmswitch.providers.http import http_client
 
-    http = http_client(Endpoint("openai", url), "OPENAI_BASE_URL")
+    http = http_client(Endpoint("openai", url, lasting=True), "OPENAI_BASE_URL")
     async with AsyncOpenAI(api_key="k", base_url=url, http_client=http) as client:
         yield _sdk_ask(client, stream)
 

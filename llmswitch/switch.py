@@ -56,7 +56,7 @@ class Switch:
         self.settings = settings
         self.services = services
         self._shared = Shared(services)
-        self._adapters = Adapters()
+        self._adapters = Adapters(lasting=True)
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._bridge: Bridge | None = None

@@ -59,6 +59,8 @@ class Endpoint:
     fingerprint: str | None = None
     connect_timeout_s: float = 10.0
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    #: whether it will be asked again and again, so that the adapter may take its time to get ready
+    lasting: bool = False
 
     def identity(self) -> dict[str, Any]:
         """Everything here that can change an answer, for the cache key; no secret among it."""

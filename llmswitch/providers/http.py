@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from importlib.util import find_spec
 from typing import Any
 from urllib.request import getproxies
 
@@ -143,6 +144,13 @@ def http_client(endpoint: Endpoint, url_variable: str) -> httpx2.AsyncClient:
     def pool() -> httpx2.AsyncHTTPTransport:
         return httpx2.AsyncHTTPTransport(verify=context, trust_env=ambient, limits=limits)
 
+    def direct() -> httpx2.AsyncBaseTransport:
+        if endpoint.lasting and find_spec("aiohttp") is not None:
+            from llmswitch.providers.aio import AioTransport
+
+            return AioTransport(context, kept_s=_KEPT_S)
+        return Pools(pool)
+
     return _Client(
         verify=context,
         follow_redirects=False,
@@ -150,5 +158,5 @@ def http_client(endpoint: Endpoint, url_variable: str) -> httpx2.AsyncClient:
         timeout=httpx2.Timeout(None, connect=endpoint.connect_timeout_s),
         limits=limits,
         # a client that is given a transport passes the environment's proxies over
-        transport=None if ambient and getproxies() else Pools(pool),
+        transport=None if ambient and getproxies() else direct(),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,9 +20,10 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 class Adapters:
-    """For any number of tasks of one event loop."""
+    """For any number of tasks of one event loop; `lasting` where they will be asked again and again."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lasting: bool = False) -> None:
+        self._lasting = lasting
         self._tasks: dict[Endpoint, asyncio.Task[Provider]] = {}
         self._ready: dict[Endpoint, Provider] = {}
         #: nothing is connected any more, as a thread may still try that was to connect one after another
@@ -36,7 +38,7 @@ class Adapters:
         if task is None or (task.done() and (task.cancelled() or task.exception())):
             if self._tasks or self._ready:
                 _import_whole()
-            task = asyncio.create_task(asyncio.to_thread(_connected, call))
+            task = asyncio.create_task(asyncio.to_thread(self._connected, call))
             self._tasks[call.endpoint] = task
         self._ready[call.endpoint] = adapter = await asyncio.shield(task)
         return adapter
@@ -44,7 +46,11 @@ class Adapters:
     def connect(self, call: Call) -> None:
         """Connect here and now, where nothing else waits for this thread."""
         if call.endpoint not in self._ready and not self._closed:
-            self._ready[call.endpoint] = _connected(call)
+            self._ready[call.endpoint] = self._connected(call)
+
+    def _connected(self, call: Call) -> Provider:
+        with _ONE_AT_A_TIME:
+            return call.vendor.connect(replace(call.endpoint, lasting=self._lasting))
 
     async def aclose(self) -> None:
         """Close every connection. Once: nothing is connected any more."""
@@ -67,8 +73,3 @@ def _import_whole() -> None:
     """
     with suppress(ImportError):
         import httpx  # noqa: F401  # type: ignore[import-not-found,unused-ignore]  # none of our dependencies
-
-
-def _connected(call: Call) -> Provider:
-    with _ONE_AT_A_TIME:
-        return call.vendor.connect(call.endpoint)

@@ -101,7 +101,7 @@ def _check_different(calls: Sequence[Call]) -> None:
 
 async def compare(job: Job, services: Services, progress: Progress) -> Comparison:
     """`compare_with` what is opened for this one comparison."""
-    shared, adapters = Shared(services), Adapters()
+    shared, adapters = Shared(services), Adapters(lasting=True)
     try:
         return await compare_with(job, Asking(services, shared, adapters.get), adapters, progress)
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from llmswitch.errors import ProviderError
 from llmswitch.profiles import Settings, load_settings
-from llmswitch.providers.base import Vendor
+from llmswitch.providers.base import Provider, Vendor
 from llmswitch.types import Chunk, Message, Parameters, Request, Response
 
 NOWHERE = Path("/nonexistent-llmswitch-test")
@@ -21,6 +22,15 @@ NOWHERE = Path("/nonexistent-llmswitch-test")
 def settings_of(environ: Mapping[str, str]) -> Settings:
     """Settings from `environ` alone: no file, no process environment."""
     return load_settings(cwd=NOWHERE, environ={"LLMSWITCH_HOME": str(NOWHERE), **environ})
+
+
+#: whether adapters are connected as for many calls, and so over aiohttp: see the fixture `transport`
+LASTING = ContextVar("LASTING", default=False)
+
+
+def connected(vendor: Vendor, environ: Mapping[str, str]) -> Provider:
+    """The vendor's adapter, over one transport or the other."""
+    return vendor.connect(replace(vendor.configure(settings_of(environ)), lasting=LASTING.get()))
 
 
 def question(text: str = "hi", *, model: str = "gpt-6-luna", **fields: Any) -> Request:
@@ -33,7 +43,7 @@ def ask(vendor: Vendor, environ: Mapping[str, str], request: Request) -> Respons
     """The whole answer, not streamed."""
 
     async def run() -> Response:
-        adapter = vendor.connect(vendor.configure(settings_of(environ)))
+        adapter = connected(vendor, environ)
         try:
             return await adapter.complete(replace(request, stream=False))
         finally:
@@ -49,7 +59,7 @@ def chunks(
     got: list[Chunk] = [] if seen is None else seen
 
     async def run() -> None:
-        adapter = vendor.connect(vendor.configure(settings_of(environ)))
+        adapter = connected(vendor, environ)
         try:
             async for chunk in adapter.stream(request):
                 got.append(chunk)  # noqa: PERF401  # what came before an error is kept

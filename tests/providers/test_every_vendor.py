@@ -21,7 +21,7 @@ from llmock.testing import LLMockServer
 from llmswitch.errors import ConfigError
 from llmswitch.providers import chat_errors, gemini_errors
 from llmswitch.types import Chunk, Usage
-from tests.providers.asking import ask, chunks, failed, settings_of, text_of
+from tests.providers.asking import LASTING, ask, chunks, connected, failed, text_of
 from tests.providers.fakes import Row, anthropic, gemini, openai
 from tests.servers.recorder import Answer, Recorder, Seen
 
@@ -40,6 +40,14 @@ both_ways = pytest.mark.parametrize("asked", [ask, chunks])
 def each_of(attribute: str) -> list[tuple[Row, Any]]:
     """Each vendor with each of what it has of these."""
     return [(row, case) for row in ROWS for case in getattr(row, attribute)]
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["httpcore", "aiohttp"])
+def transport(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test here, over both."""
+    token = LASTING.set(request.param)
+    yield
+    LASTING.reset(token)
 
 
 @pytest.fixture
@@ -413,7 +421,7 @@ def test_half_a_letter_never_leaves_the_adapter(row: Row, server: Recorder) -> N
 def test_an_address_that_is_none_names_its_variable(row: Row) -> None:
     environ = row.environ_of("http://1.2.3.999")
     with pytest.raises(ConfigError, match=row.url_variable):
-        row.vendor.connect(row.vendor.configure(settings_of(environ)))
+        connected(row.vendor, environ)
 
 
 @every_vendor
@@ -437,7 +445,7 @@ def held(row: Row) -> Iterator[Recorder]:
 @every_vendor
 def test_leaving_a_stream_early_closes_its_connection(row: Row, held: Recorder) -> None:
     async def leave() -> None:
-        adapter = row.vendor.connect(row.vendor.configure(settings_of(row.environ_of(held.url))))
+        adapter = connected(row.vendor, row.environ_of(held.url))
         pieces = adapter.stream(row.question())
         text = ""
         while not text:  # each piece in a task of its own, as `asyncio.wait_for` asks for it
@@ -453,7 +461,7 @@ def test_leaving_a_stream_early_closes_its_connection(row: Row, held: Recorder) 
 @every_vendor
 def test_cancelling_a_stream_closes_its_connection(row: Row, held: Recorder) -> None:
     async def cancel() -> None:
-        adapter = row.vendor.connect(row.vendor.configure(settings_of(row.environ_of(held.url))))
+        adapter = connected(row.vendor, row.environ_of(held.url))
         started = asyncio.Event()
 
         async def read() -> None:

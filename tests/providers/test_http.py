@@ -27,12 +27,16 @@ class Ear:
         self.heard.append(headers["x-ratelimit-limit-requests"])
 
 
+both_transports = pytest.mark.parametrize("lasting", [False, True], ids=["httpcore", "aiohttp"])
+
+
+@both_transports
 @pytest.mark.parametrize("status", [200, 429])
-def test_a_listener_hears_when_a_request_is_written_and_what_headers_come_back(status: int) -> None:
+def test_a_listener_hears_when_a_request_is_written_and_what_headers_come_back(status: int, lasting: bool) -> None:
     ear = Ear()
 
     async def run(url: str) -> None:
-        client = http_client(Endpoint("box", url), "BOX_BASE_URL")
+        client = http_client(Endpoint("box", url, lasting=lasting), "BOX_BASE_URL")
         with listening(ear):
             response = await client.post(f"{url}/v1", json={"a": "b" * 100_000})
         assert response.status_code == status
@@ -45,13 +49,14 @@ def test_a_listener_hears_when_a_request_is_written_and_what_headers_come_back(s
     assert ear.heard == ["sent", "60"]
 
 
-def test_who_was_never_connected_hears_nothing() -> None:
+@both_transports
+def test_who_was_never_connected_hears_nothing(lasting: bool) -> None:
     ear = Ear()
     with Recorder() as server:
         closed = server.url
 
     async def run() -> None:
-        client = http_client(Endpoint("box", closed), "BOX_BASE_URL")
+        client = http_client(Endpoint("box", closed, lasting=lasting), "BOX_BASE_URL")
         with listening(ear), pytest.raises(tuple(HTTP_ERRORS)) as caught:
             await client.post(f"{closed}/v1", json={})
         assert next(ours for native, ours in HTTP_ERRORS.items() if isinstance(caught.value, native)) is (

@@ -131,12 +131,13 @@ def test_calls_that_fail_or_are_left_give_their_room_back() -> None:
     asyncio.run(main())
 
 
-def test_closing_closes_every_connection() -> None:
+@pytest.mark.parametrize("lasting", [False, True], ids=["httpcore", "aiohttp"])
+def test_as_many_calls_go_out_as_are_made_and_closing_closes_every_connection(lasting: bool) -> None:
     async def main() -> None:
         async with counting() as server:
-            client = http_client(Endpoint("any", server.url), "ANY_BASE_URL")
-            await rush(client, server, 20)
-            assert server.now == 20
+            client = http_client(Endpoint("any", server.url, lasting=lasting), "ANY_BASE_URL")
+            await rush(client, server, 120)
+            assert server.now >= 20
             await client.aclose()
             async with asyncio.timeout(10):
                 while server.now:  # noqa: ASYNC110  # counted by the server

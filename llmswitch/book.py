@@ -81,11 +81,13 @@ class LedgerSession:
         if connection is None or self._hasty > _MOST_HASTY:
             return False
         try:
-            if self._file != file_identity(self.path):
-                return False
-            self._take(connection, patient=False)
-        except (sqlite3.Error, OSError, StorageError):
-            self.rollback()  # whoever has time meets it again, and says what it is
+            with storage_errors(self.path):
+                if self._file != file_identity(self.path):
+                    return False
+                self._take(connection, patient=False)
+        except StorageError:  # whoever has time meets it again, and says what it is
+            if connection.in_transaction:
+                self.rollback()
             return False
         return True
 

@@ -19,11 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmswitch import database
-from llmswitch.book import Book, Reservation
+from llmswitch.book import Book, LedgerSession, Reservation
 from llmswitch.budget import BudgetLimits
 from llmswitch.database import MIGRATIONS, opened, reading
 from llmswitch.errors import BudgetError, StorageError
-from llmswitch.ledger import Caller, Ledger, from_pico, lost_row
+from llmswitch.ledger import Caller, CallRow, Ledger, from_pico, lost_row
 from llmswitch.types import Cost, Spend, Usage
 from tests.cli.command import row
 
@@ -52,6 +52,10 @@ def zone() -> Iterator[Callable[[str], None]]:
 
 def _held(amount: str, *, at: float = _NOON, lease_s: float = 600.0) -> Reservation:
     return Reservation(_ASKER, "openai", "gpt-6-luna", Decimal(amount), at, at + lease_s)
+
+
+def _row(cost: str) -> CallRow:
+    return row()._replace(started_at=_NOON, cost=Cost(Decimal(cost), "test"))
 
 
 def _limits(daily: str | None = None, monthly: str | None = None) -> BudgetLimits:
@@ -197,6 +201,46 @@ def test_a_row_waits_for_another_process_without_holding_up_the_loop(path: Path)
 
     _used(path, calls)
     assert len(_kept(path)) == 2
+
+
+def test_a_loop_keeps_the_ledger_while_nobody_else_does_and_folds_its_log_back_now_and_then(path: Path) -> None:
+    session, other = LedgerSession(path, lambda: _NOON), LedgerSession(path, lambda: _NOON)
+    assert not session.begin_now()  # it is still to be opened, which may take time
+    session.begin()
+    session.commit()
+    other.begin()
+    assert not session.begin_now()
+    other.commit()
+    largest = 0
+    for _ in range(1200):
+        if not session.begin_now():
+            session.begin()
+        session.record([row()], [])
+        session.commit()
+        largest = max(largest, Path(f"{path}-wal").stat().st_size)
+    assert largest < 2 * 1000 * 4096
+    other.close()
+    session.close()
+    assert len(_kept(path)) == 1200
+
+
+def test_a_batch_that_mixes_all_there_is_keeps_to_the_budget(path: Path) -> None:
+    session = LedgerSession(path, lambda: _NOON)
+    session.begin()
+    held = [session.reserve(_held("4"), _limits("10")) for _ in range(2)]
+    with pytest.raises(BudgetError):
+        session.reserve(_held("4"), _limits("10"))
+    session.record([_row("1")], held[:1])
+    held.append(session.reserve(_held("4"), _limits("10")))  # 1 spent, 4 reserved, and these 4
+    with pytest.raises(BudgetError):
+        session.reserve(_held("1.5"), _limits("10"))
+    session.shrink(held[1], Decimal(1))
+    session.record([_row("3")], [])  # nobody had reserved it
+    with pytest.raises(BudgetError):
+        session.reserve(_held("1.5"), _limits("10"))
+    session.reserve(_held("1"), _limits("10"))
+    session.commit()
+    session.close()
 
 
 def test_a_ledger_held_for_too_long_says_who_is_in_the_way(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -404,7 +448,7 @@ _SPENDER = """
 import asyncio, os, random, sys
 from decimal import Decimal
 from pathlib import Path
-from llmswitch.book import Book, Reservation
+from llmswitch.book import Book, LedgerSession, Reservation
 from llmswitch.budget import BudgetLimits
 from llmswitch.errors import BudgetError
 from llmswitch.ledger import Caller, call_row
@@ -469,7 +513,7 @@ _VICTIM = """
 import asyncio, sys, time
 from decimal import Decimal
 from pathlib import Path
-from llmswitch.book import Book, Reservation
+from llmswitch.book import Book, LedgerSession, Reservation
 from llmswitch.budget import BudgetLimits
 from llmswitch.ledger import Caller
 

@@ -59,7 +59,7 @@ class LedgerSession:
         self._file: tuple[int, int] | None = None
         self._patient = True
         self._hasty = 0
-        #: in this batch, by day, what it and its month hold at the most: nobody else writes meanwhile
+        #: in this batch, by its one day, what it and its month hold at the most: nobody else writes meanwhile
         self._sums: dict[date, tuple[Spending, Spending]] = {}
 
     def begin(self) -> None:
@@ -168,7 +168,7 @@ class LedgerSession:
         span = {"day": f"{day}", "first": f"{day:%Y-%m}-01", "last": f"{day:%Y-%m}-31"}
         spent, reserved = self._open.execute(_SPENT_AND_RESERVED, span).fetchall()
         today, month = (Spending(from_pico(paid), from_pico(held)) for paid, held in zip(spent, reserved, strict=True))
-        self._sums[day] = today, month
+        self._sums = {day: (today, month)}  # what is added to one day's month would be missing in another's
         return today, month
 
     def _add(self, day: date, *, spent: Decimal = Decimal(0), reserved: Decimal = Decimal(0)) -> None:

@@ -383,6 +383,7 @@ class _QuickCache(ResponseCache):
             raise self._failure(_reason(error)) from error
 
     def _connect(self, timeout_s: float, mode: str = "rw") -> sqlite3.Connection:
+        _check_regular(os.lstat(self._database))
         connection = super()._connect(timeout_s, mode)
         try:
             connection.execute("PRAGMA synchronous = NORMAL")  # as diskcache has it

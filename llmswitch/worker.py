@@ -134,6 +134,9 @@ class Worker(Generic[S]):
         ended = None
         try:
             ended = self._batch(jobs) if self._store.begin_now() else None
+        except BaseException:  # Ctrl-C comes anywhere in the loop's thread: nothing is left half done for the next one
+            self._store.rollback()
+            raise
         finally:
             with self._wake:
                 self._lent = False

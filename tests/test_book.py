@@ -243,6 +243,18 @@ def test_a_batch_that_mixes_all_there_is_keeps_to_the_budget(path: Path) -> None
     session.close()
 
 
+def test_a_batch_over_midnight_keeps_to_the_months_budget(path: Path) -> None:
+    session = LedgerSession(path, lambda: _NOON)
+    session.begin()
+    for day in (0, 1, 0, 1):
+        session.reserve(_held("2", at=_NOON + day * 86400, lease_s=200_000), _limits(monthly="9"))
+    for day in (0, 1):
+        with pytest.raises(BudgetError):
+            session.reserve(_held("2", at=_NOON + day * 86400, lease_s=200_000), _limits(monthly="9"))
+    session.commit()
+    session.close()
+
+
 def test_a_ledger_held_for_too_long_says_who_is_in_the_way(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "PATIENCE_S", 0.05)
     Ledger(path).record(row())

@@ -114,6 +114,7 @@ _UNKEYED: dict[type, dict[str, st.SearchStrategy[Any]]] = {
         "price_provider": st.none() | _text,
         "price_model": st.none() | _text,
         "connect_timeout_s": st.floats(1, 9),
+        "lasting": st.booleans(),
     },
     Request: {
         "stream": st.booleans(),
@@ -816,6 +817,19 @@ def test_what_is_not_a_file_is_neither_waited_for_nor_written_through(kind: str,
         assert cache.clear() is None
         _usable_again(cache)
     assert (target.read_bytes() if target.exists() else None) == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links only for some")
+def test_an_event_loop_writes_through_no_link_either(folder: Path, cache: ResponseCache, tmp_path: Path) -> None:
+    with closing(ResponseCache(tmp_path / "theirs", ttl_s=60)) as theirs:
+        theirs.put("cd" * 32, ANSWER)
+        cache.put("cd" * 32, ANSWER)
+        cache.close()
+        (folder / "cache.db").unlink()
+        (folder / "cache.db").symlink_to(theirs.folder / "cache.db")
+        with closing(cache.quick()) as quick, pytest.raises(StorageError, match="is not a file"):
+            quick.put(KEY, ANSWER)
+        assert theirs.get(KEY) is None
 
 
 def test_a_folder_in_the_database_s_place_is_named_and_stays(folder: Path, cache: ResponseCache) -> None:

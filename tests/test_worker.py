@@ -249,6 +249,27 @@ def test_closing_does_what_a_loop_was_to_do() -> None:
     assert threads() == 0
 
 
+def test_ctrl_c_in_the_middle_of_a_batch_leaves_nothing_half_done() -> None:
+    log = Log()
+    worker = Worker(log, name="test-worker")
+    loop = asyncio.new_event_loop()
+    strikes = [KeyboardInterrupt()]
+
+    def interrupted(store: Log) -> None:
+        if strikes:
+            raise strikes.pop()
+        store.add("again")
+
+    loop.run_until_complete(warmed(worker))
+    log.at_once = True
+    loop.call_soon(worker.post, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_forever()
+    loop.close()
+    worker.close()  # its `begin` finds no other that never ended
+    assert log.done == ["first", "again", "closed"]
+
+
 def test_a_failure_on_the_loop_that_cannot_be_told_leaves_nobody_waiting() -> None:
     log = Log()
     worker = Worker(log, name="test-worker")

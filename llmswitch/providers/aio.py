@@ -18,7 +18,8 @@ from yarl import URL
 
 __all__ = ["AioTransport"]
 
-#: theirs -> httpx2's, the first match in order counts; the last rows are for what is no HTTP, and for bare sockets
+#: theirs -> httpx2's, the first match in order counts; the last rows are for what is no HTTP, for bare sockets, and
+#: for what cannot be sent, such as a header of two lines
 _ERRORS: Mapping[type[Exception], type[httpx2.TransportError]] = {
     aiohttp.ConnectionTimeoutError: httpx2.ConnectTimeout,
     aiohttp.ServerTimeoutError: httpx2.ReadTimeout,
@@ -29,9 +30,12 @@ _ERRORS: Mapping[type[Exception], type[httpx2.TransportError]] = {
     aiohttp.ClientOSError: httpx2.ReadError,
     aiohttp.ClientError: httpx2.RemoteProtocolError,
     OSError: httpx2.ReadError,
+    ValueError: httpx2.LocalProtocolError,
 }
 #: httpx2 says these itself
 _OURS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+#: the longest header of a response, in bytes, and the most of them: aiohttp's own are less than what gateways send
+_MOST_HEADER, _MOST_HEADERS = 2**16, 500
 
 
 class _Body(httpx2.AsyncByteStream):
@@ -69,12 +73,18 @@ class AioTransport(httpx2.AsyncBaseTransport):
         with _translated():
             response = await self._session.request(
                 request.method,
-                URL(str(request.url), encoded=True),
-                headers=[(name.decode("ascii"), value.decode("latin-1")) for name, value in request.headers.raw],
-                data=aiter(request.stream) if request.headers.get("content-length", "0") != "0" else None,
+                # without name and password, which httpx2 has put into a header
+                URL(str(request.url.copy_with(userinfo=b"") if request.url.userinfo else request.url), encoded=True),
+                headers=[
+                    (name.decode("ascii"), value.decode("latin-1"))
+                    for name, value in request.headers.raw
+                    if name.lower() != b"transfer-encoding"  # aiohttp says so itself
+                ],
+                data=aiter(request.stream) if _has_body(request) else None,
                 allow_redirects=False,
+                # looking up the name is part of connecting
                 timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=timeout.get("connect"), sock_read=timeout.get("read")
+                    total=None, connect=timeout.get("connect"), sock_read=timeout.get("read")
                 ),
             )
         return httpx2.Response(
@@ -100,7 +110,14 @@ class AioTransport(httpx2.AsyncBaseTransport):
             skip_auto_headers=_OURS,
             auto_decompress=False,
             trust_env=False,
+            max_line_size=_MOST_HEADER,
+            max_field_size=_MOST_HEADER,
+            max_headers=_MOST_HEADERS,
         )
+
+
+def _has_body(request: httpx2.Request) -> bool:
+    return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
 
 
 @contextmanager
@@ -111,4 +128,5 @@ def _translated() -> Iterator[None]:
         raise
     except tuple(_ERRORS) as error:
         kind = next(ours for theirs, ours in _ERRORS.items() if isinstance(error, theirs))
-        raise kind(str(error) or type(error).__name__) from error
+        # a ValueError beneath, as that of a refused certificate is one, would pass for an answer that cannot be read
+        raise kind(str(error) or type(error).__name__) from None if isinstance(error, ValueError) else error

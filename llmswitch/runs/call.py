@@ -129,7 +129,8 @@ def settle(settings: Settings, target: Target, question: Question) -> Call:
     attachment it does not take.
     """
     _check_question(question)
-    if question.model is None and question.parameters == _NOTHING_SET:
+    # others are not kept: there is no end to them
+    if question.model is None and question.parameters == target.parameters == _NOTHING_SET:
         terms = settings.once(("terms", target, question.bounded), lambda: _terms(settings, target, question))
     else:
         terms = _terms(settings, target, question)

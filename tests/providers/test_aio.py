@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from pathlib import Path
 
 import httpx2
 import pytest
 
+from llmswitch.errors import CallConnectionError
 from llmswitch.providers import http
 from llmswitch.providers.aio import AioTransport
 from llmswitch.providers.base import Endpoint
+from llmswitch.providers.openai import VENDOR
 from llmswitch.providers.pools import Pools
+from llmswitch.types import Message, Request, Secret
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
@@ -135,3 +142,81 @@ def test_a_silent_server_is_waited_for_as_long_as_the_request_says() -> None:
                 await box.get(url, timeout=0.1)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "head", [b"x-policy: " + b"a" * 20_000, b"\r\n".join(b"x-%d: 1" % n for n in range(200))], ids=["long", "many"]
+)
+def test_headers_as_a_gateway_sends_them_are_read(head: bytes) -> None:
+    async def run() -> list[str]:
+        async with answering(b"HTTP/1.1 200 OK\r\n" + head + b"\r\ncontent-length: 2\r\n\r\nok") as url:
+            return await posted(url)
+
+    assert asyncio.run(run()) == ["ok"]
+
+
+def test_a_name_and_password_in_the_address_are_sent_as_httpx_sends_them() -> None:
+    heads: list[bytes] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(OK)
+        await writer.drain()
+
+    async def run() -> None:
+        async with serving(handle) as url, client(url) as box:
+            await box.get(url.replace("http://", "http://me:pass@"), headers={"Authorization": "Bearer k"})
+
+    asyncio.run(run())
+    assert b"\r\nAuthorization: Basic bWU6cGFzcw==\r\n" in heads[0]
+    assert b"me:pass" not in heads[0]
+
+
+def test_a_header_that_cannot_be_sent_is_an_error_of_httpx2() -> None:
+    async def run() -> None:
+        async with answering(OK) as url, client(url) as box:
+            with pytest.raises(httpx2.LocalProtocolError):
+                await box.get(url, headers={"Authorization": "Bearer one\ntwo"})
+
+    asyncio.run(run())
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_a_certificate_that_nobody_vouches_for_is_a_connection_that_failed(tmp_path: Path) -> None:
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    files = ["-keyout", f"{tmp_path / 'key'}", "-out", f"{tmp_path / 'certificate'}", "-subj", "/CN=127.0.0.1"]
+    subprocess.run([*make, *files], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "certificate", tmp_path / "key")
+
+    async def run() -> None:
+        server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+        async with server:
+            url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+            adapter = VENDOR.connect(Endpoint("openai", url, api_key=Secret("k"), lasting=True))
+            with pytest.raises(CallConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
+                await adapter.complete(Request("gpt-4o", (Message("user", "hi"),), stream=False))
+            await adapter.aclose()
+
+    asyncio.run(run())
+
+
+def test_a_body_whose_length_is_not_known_is_sent_whole() -> None:
+    bodies: list[bytes] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert (await reader.readuntil(b"\r\n\r\n")).lower().count(b"transfer-encoding: chunked") == 1
+        bodies.append(await reader.readuntil(b"0\r\n\r\n"))
+        writer.write(OK)
+        await writer.drain()
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"ab"
+        yield b"cd"
+
+    async def run() -> None:
+        async with serving(handle) as url, client(url) as box:
+            await asyncio.wait_for(box.post(url, content=parts()), 10)
+
+    asyncio.run(run())
+    assert bodies == [b"2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n"]

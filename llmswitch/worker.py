@@ -142,6 +142,7 @@ class Worker(Generic[S]):
                 self._lent = False
                 if ended is None:
                     self._jobs[:0] = jobs
+                    self._idle = False  # until it has done them: else each turn would take them from it and try again
                 if self._jobs or self._closing:
                     self._wake.notify()
         if ended is not None:

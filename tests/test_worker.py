@@ -19,12 +19,14 @@ class Log:
         self.closing: Callable[[], None] = lambda: None
         self.threads: list[str] = []
         self.at_once = False
+        self.tried = 0
         self._alone = threading.Lock()
 
     def begin(self) -> None:
         assert self._alone.acquire(blocking=False)
 
     def begin_now(self) -> bool:
+        self.tried += 1
         if self.at_once:
             self.begin()
         return self.at_once
@@ -289,3 +291,30 @@ def test_a_failure_on_the_loop_that_cannot_be_told_leaves_nobody_waiting() -> No
 
     assert asyncio.run(ask()) == 2
     worker.close()
+
+
+def test_what_the_loop_could_not_do_it_does_not_try_again_before_the_thread_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = Log()
+    worker = Worker(log, name="test-worker")
+
+    async def ask() -> list[int]:
+        await warmed(worker)
+        with monkeypatch.context() as asleep:
+            asleep.setattr(worker._wake, "notify", lambda: None)
+            late = [asyncio.ensure_future(worker.do(lambda store: store.add("late")))]
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert log.tried == 1
+            late.append(asyncio.ensure_future(worker.do(lambda store: store.add("later"))))
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert log.tried == 1
+        with worker._wake:
+            worker._wake.notify()
+        return await asyncio.wait_for(asyncio.gather(*late), 10)
+
+    assert asyncio.run(ask()) == [2, 3]
+    worker.close()
+    assert log.done == ["first", "late", "later", "closed"]

@@ -219,7 +219,7 @@ class FileState:
         connection = sqlite3.connect(address, timeout=0.0, isolation_level=None, check_same_thread=False)
         try:
             # what a power cut takes of this costs nobody anything, and a file that it damages is started anew
-            connection.execute("PRAGMA synchronous = OFF")
+            _execute(connection, "PRAGMA synchronous = OFF")
             if self.path is not None:
                 _execute(connection, "PRAGMA journal_mode = WAL")
             _execute(connection, _TABLE)

@@ -296,3 +296,17 @@ def test_what_nobody_can_reckon_with_is_no_document(text: str) -> None:
 def test_a_document_of_many_megabytes_is_not_even_looked_at() -> None:
     assert decoded('{"n": "' + "x" * 2_000_000 + '"}') is None
     assert decoded('{"n": -1.5, "m": 12345678901234567890}') == {"n": -1.5, "m": 12345678901234567890}
+
+
+def test_opening_waits_for_whoever_is_just_making_the_file(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("CREATE TABLE another (a)")
+        other.execute("BEGIN EXCLUSIVE")
+        timer = threading.Timer(0.2, lambda: other.execute("COMMIT"))
+        timer.start()
+        state = FileState(path)
+        assert state.update("a", lambda before: ({"n": 1}, "done"), keep_s=60.0) == "done"
+        state.commit()
+        state.close()
+        timer.join()

@@ -146,7 +146,8 @@ def test_16_processes_some_of_them_killed_spend_no_cent_more_than_one_budget(hom
             kept.execute("UPDATE reservations SET lease_until = lease_until - 60")
 
         async def after() -> None:
-            async with Switch.from_profile(cwd=tmp_path, environ=environ(server, home)) as switch:
+            again = environ(server, home, LLM_MAX_RETRIES="1")  # where it is the tenth, which fails
+            async with Switch.from_profile(cwd=tmp_path, environ=again) as switch:
                 await switch.ask("and now?")
 
         asyncio.run(after())

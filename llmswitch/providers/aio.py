@@ -7,7 +7,6 @@ does not tell when a request has been written.
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
@@ -124,8 +123,6 @@ def _has_body(request: httpx2.Request) -> bool:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except asyncio.CancelledError:
-        raise
     except tuple(_ERRORS) as error:
         kind = next(ours for theirs, ours in _ERRORS.items() if isinstance(error, theirs))
         # a ValueError beneath, as that of a refused certificate is one, would pass for an answer that cannot be read

@@ -1,0 +1,1 @@
+"""Differences between two samples of measurements, and how sure they are. Pure; scipy is the extra `bench`."""

@@ -1,1 +1,197 @@
-"""Differences between two samples of measurements, and how sure they are. Pure; scipy is the extra `bench`."""
+"""Differences between two samples of measurements, and how sure they are. Pure; scipy is the extra `bench`.
+
+Both samples are cut into the same units (a case, or neighbouring cases): what unit u holds in sample a is unit u of a
+statistic, what it holds in b is unit `count` + u. Units are taken as independent of each other; within one unit
+nothing is assumed. The p-value is that of a test of no change: where nothing changed, a unit's two halves are
+exchangeable, so that every swap of the two is as likely as what was seen; of at most 10,000 ways to swap all are
+looked at, else 9,999 random ones, and what was seen. Source: Phipson and Smyth, Permutation p-values should never be
+zero, SAGMB 9 (2010). Intervals are by bootstrap over the units.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from llmswitch.intervals import spread
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    #: of units given by their numbers, of shape (…, n): the statistic of all their values together, of shape (…)
+    Statistic = Callable[[NDArray[Any]], NDArray[Any]]
+
+__all__ = [
+    "Difference",
+    "detectable",
+    "difference",
+    "holm",
+    "mean_of",
+    "quantile_of",
+    "rank_test",
+    "repeats_needed",
+]
+
+_SWAPS, _DRAWS = 9_999, 2_999
+
+
+class Difference(NamedTuple):
+    """How far b is from a. `effect` is b - a, or b / a - 1 where that was asked for, between `low` and `high`; `error`
+    is its standard error, by the same bootstrap. None: a is 0, or there are not two units. `p` is of no change."""
+
+    a: float
+    b: float
+    effect: float | None
+    low: float | None
+    high: float | None
+    error: float | None
+    p: float
+
+
+def mean_of(sums: NDArray[Any], counts: NDArray[Any]) -> Statistic:
+    """The mean of all values, from each unit's sum and number of values, which is above 0."""
+
+    def mean(units: NDArray[Any]) -> NDArray[Any]:
+        total: NDArray[Any] = sums[units].sum(axis=-1) / counts[units].sum(axis=-1)
+        return total
+
+    return mean
+
+
+def quantile_of(values: NDArray[Any], units: NDArray[Any], count: int, q: float) -> Statistic:
+    """The smallest of all values that at least q of them do not exceed, as in `intervals.quantile`; `units` tells of
+    each value its unit, of `count`."""
+    import numpy as np
+
+    ordered, ranks = np.unique(values, return_inverse=True)
+    #: how many values of each unit are at most the i-th in order
+    below = np.zeros((count, len(ordered)), dtype=np.int32)
+    for unit in range(count):
+        below[unit] = np.bincount(ranks[units == unit], minlength=len(ordered)).cumsum()
+
+    def quantile(chosen: NDArray[Any]) -> NDArray[Any]:
+        # what floating point adds to q n must not push it over the next whole number
+        needed = np.ceil(below[chosen, -1].sum(axis=-1) * q - 1e-9)
+        low = np.zeros(chosen.shape[:-1], dtype=np.intp)
+        high = np.full(chosen.shape[:-1], len(ordered) - 1)
+        for _ in range(len(ordered).bit_length()):
+            middle = (low + high) // 2
+            enough = below[chosen, middle[..., None]].sum(axis=-1) >= needed
+            high = np.where(enough, middle, high)
+            low = np.where(enough, low, np.minimum(middle + 1, high))
+        found: NDArray[Any] = ordered[low]
+        return found
+
+    return quantile
+
+
+def difference(
+    statistic: Statistic,
+    count: int,
+    *,
+    relative: bool = False,
+    alternative: Literal["two-sided", "greater", "less"] = "two-sided",
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Difference:
+    """How far the statistic of b is from that of a, each of `count` units, 1 or more; the same `seed`, the same result.
+
+    `alternative` is what the test has in mind of b: that it is greater, less, or either.
+    """
+    import numpy as np
+    from scipy.stats import permutation_test  # type: ignore[import-untyped]  # scipy has no types
+
+    def apart(b: NDArray[Any], a: NDArray[Any], axis: int = -1) -> NDArray[Any]:  # scipy names the axis
+        return statistic(b) - statistic(a)
+
+    of_a, of_b = np.arange(count), np.arange(count) + count
+    a, b = float(statistic(of_a)), float(statistic(of_b))
+    found = permutation_test(
+        (of_b, of_a),
+        apart,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=_SWAPS,
+        alternative=alternative,
+        rng=np.random.default_rng(seed),
+        axis=-1,
+    )
+    effect = _effect(a, b, relative)
+    p = min(1.0, float(found.pvalue))
+    if effect is None or count < 2:
+        return Difference(a, b, effect, None, None, None, p)
+    drawn = np.random.default_rng(seed).integers(0, count, (_DRAWS, count))
+    from_a, from_b = statistic(drawn), statistic(drawn + count)
+    if relative:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            effects = np.where(from_a == from_b, 0.0, from_b / from_a - 1)
+    else:
+        effects = from_b - from_a
+    return Difference(a, b, effect, *spread(effects, count, confidence), p)
+
+
+def _effect(a: float, b: float, relative: bool) -> float | None:
+    if not relative:
+        return b - a
+    if a == 0:
+        return 0.0 if b == 0 else None
+    return b / a - 1
+
+
+def rank_test(differences: NDArray[Any]) -> float:
+    """The p-value of Wilcoxon's signed-rank test, two-sided: whether `differences` lie as much above 0 as below.
+
+    Those that are 0 take ranks and no side, as Pratt has it. Source: Conover, Practical Nonparametric Statistics, 3rd
+    ed., section 5.7; Pratt, Remarks on zeros and ties in the Wilcoxon signed rank procedures, JASA 54 (1959).
+    """
+    from scipy.stats import wilcoxon
+
+    if not differences.any():
+        return 1.0
+    return float(wilcoxon(differences, zero_method="pratt").pvalue)
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Each p-value corrected for all of them, so that any false alarm among them stays below alpha where it is below.
+
+    Source: Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statistics 6 (1979).
+    """
+    corrected, worst = [0.0] * len(ps), 0.0
+    for rank, place in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+        worst = max(worst, min(1.0, (len(ps) - rank) * ps[place]))
+        corrected[place] = worst
+    return corrected
+
+
+def detectable(error: float, alpha: float, power: float = 0.8, *, sides: int = 1) -> float:
+    """The change that a test at level `alpha` finds with this power, where the estimate has standard error `error`."""
+    from scipy.stats import norm
+
+    return float(norm.isf(alpha / sides) + norm.isf(1 - power)) * error
+
+
+def repeats_needed(
+    differences: NDArray[Any], cases: NDArray[Any], repeats: int, *, alpha: float, most: int = 10_000
+) -> int | None:
+    """How many repeats more would show the mean of `differences` at level `alpha`, four times in five, if it is what
+    it now seems to be; None where `most` would not do.
+
+    Each difference is of one asking of one of `cases`, which has `repeats` of them. The variance of the mean is V / n
+    + W / (n R): between n cases, which more repeats leave as it is, and within them. With one repeat the two cannot be
+    told apart, and all of it is taken for W: a bound from below. Source: the variance of a mean of cluster means, as
+    in Donner and Klar, Design and Analysis of Cluster Randomization Trials (2000), with the normal approximation.
+    """
+    import numpy as np
+
+    _, places, sizes = np.unique(cases, return_inverse=True, return_counts=True)
+    n, means = len(sizes), np.bincount(places, differences) / sizes
+    within = float(((differences - means[places]) ** 2).sum()) / max(1, len(differences) - n)
+    total = float(means.var(ddof=1)) / n if n > 1 else within / len(differences)
+    # in units of the variance that one more repeat of all cases takes a share of
+    of_repeats = within / n / repeats if len(differences) > n else total
+    wanted = (float(means.mean()) / detectable(1.0, alpha, sides=2)) ** 2 - max(0.0, total - of_repeats)
+    if wanted <= 0:
+        return None
+    more = math.ceil(repeats * (of_repeats / wanted - 1))
+    return max(1, more) if more <= most else None

@@ -29,7 +29,8 @@ _UNFINISHED = re.compile(
 
 def sanitize(text: str) -> str:
     """`text` without escape sequences, controls and directional overrides; newlines are '\\n', tabs stay."""
-    if text.isascii() and text.isprintable():
+    # every sequence begins with a control
+    if (text.isascii() and text.isprintable()) or _CONTROL.search(text) is None:
         return text
     return _CONTROL.sub("", _SEQUENCE.sub("", text.replace("\r\n", "\n")))
 

@@ -24,6 +24,7 @@ __all__ = ["main"]
 _COMMANDS = (
     "ask",
     "compare",
+    "bench",
     "cost",
     "logs",
     "profiles",

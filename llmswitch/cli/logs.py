@@ -10,8 +10,8 @@ from llmswitch.cli.options import Json, Quiet, Verbose
 from llmswitch.cli.shell import Shell
 from llmswitch.cli.times import duration_s, local
 from llmswitch.conversations import Conversation, Conversations, Turn
+from llmswitch.documents import cost_document
 from llmswitch.paths import Paths
-from llmswitch.reports.answer import cost_document
 from llmswitch.reports.rows import UNKNOWN, Column, Table, count, money, seconds
 from llmswitch.text import one_line
 

@@ -5,34 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from llmswitch.documents import cost_document, usage_document
 from llmswitch.reports.rows import count, money, seconds
-from llmswitch.types import Attempt, Cost, Response, Usage
+from llmswitch.types import Attempt, Response
 
 if TYPE_CHECKING:
     from llmswitch.runs.preview import Preview
 
-__all__ = ["cost_document", "preview_document", "response_document", "summary"]
-
-_USAGE = (
-    "input_tokens",
-    "output_tokens",
-    "cache_read_input_tokens",
-    "cache_creation_input_tokens",
-    "reasoning_output_tokens",
-)
-
-
-def _usage_document(usage: Usage) -> dict[str, Any]:
-    document = {name: getattr(usage, name) for name in _USAGE}
-    return {**document, "estimated": True} if usage.estimated else document
-
-
-def cost_document(cost: Cost | None) -> dict[str, Any] | None:
-    """`amount` as a plain decimal in text; None where the price is unknown."""
-    if cost is None:
-        return None
-    amount = format(cost.amount.normalize(), "f")
-    return {"amount": amount, "currency": cost.currency, "source": cost.source, "exact": cost.exact}
+__all__ = ["preview_document", "response_document", "summary"]
 
 
 def response_document(response: Response, profile: str | None) -> dict[str, Any]:
@@ -58,7 +38,7 @@ def response_document(response: Response, profile: str | None) -> dict[str, Any]
 
 def _figures(response: Response) -> dict[str, Any]:
     return {
-        "usage": _usage_document(response.usage),
+        "usage": usage_document(response.usage),
         "cost": cost_document(response.cost),
         "time_to_first_token_s": response.timing.time_to_first_token_s,
         "duration_s": response.duration_s,

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 from llmswitch.text import one_line
 
-__all__ = ["Bar", "bars_svg"]
+__all__ = ["Bar", "bars_svg", "tidy_imports"]
 
 #: in the drawing's own units, which a phone shows at about their size and a wide screen somewhat larger
 _WIDTH, _ROW, _LABEL, _FOR_VALUES = 340, 44, 20, 84
@@ -49,12 +49,18 @@ def bars_svg(title: str, bars: Sequence[Bar]) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
+def tidy_imports() -> None:
+    """Take back what pygal leaves behind for plugins of maps: Python 3.11 warns of it at every later import."""
+    from pygal import PluginImportFixer
+
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, PluginImportFixer)]
+
+
 def _drawn(bars: Sequence[Bar], height: int) -> list[ElementTree.Element]:
     """pygal's rectangles in the order of `bars`: it draws the first of its values at the bottom."""
-    from pygal import HorizontalBar, PluginImportFixer
+    from pygal import HorizontalBar
 
-    # pygal leaves this behind for plugins of maps, and Python 3.11 warns of it at every later import
-    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, PluginImportFixer)]
+    tidy_imports()
     chart = HorizontalBar(
         width=_WIDTH,
         height=height,

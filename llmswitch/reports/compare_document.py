@@ -6,7 +6,8 @@ import math
 from collections import Counter
 from typing import Any
 
-from llmswitch.reports.answer import cost_document, response_document
+from llmswitch.documents import cost_document
+from llmswitch.reports.answer import response_document
 from llmswitch.reports.compare import best_target
 from llmswitch.reports.measures import COST, LATENCY, MEASURES, Difference, Standing, differences, first_call, standings
 from llmswitch.reports.sections import Sections

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from llmswitch.text import sanitize
 
-__all__ = ["csv_text"]
+__all__ = ["csv_text", "write_csv"]
 
 #: a text that begins so is a formula to a spreadsheet
 _FORMULA = ("=", "+", "-", "@", "\t", "＝", "＋", "－", "＠")
@@ -21,10 +21,15 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     A text that a spreadsheet would take for a formula gets an apostrophe before it, which spreadsheets do not show.
     """
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    write_csv(out, columns, rows)
+    return out.getvalue()
+
+
+def write_csv(stream: TextIO, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """`csv_text`, a row at a time."""
+    writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows([_value(value) for value in row] for row in rows)
-    return out.getvalue()
 
 
 def _value(value: Any) -> Any:

@@ -51,10 +51,16 @@ def name_html(text: str) -> str:
     return f"<bdi>{'<wbr>'.join(safe(part) for part in parts)}</bdi>"
 
 
-def page(title: str, parts: Iterable[str]) -> str:
-    """A whole document in English around `parts`, which are HTML already; light and dark as the reader's system is."""
+def page(title: str, parts: Iterable[str], *, kind: str | None = None) -> str:
+    """A whole document in English around `parts`, which are HTML already; light and dark as the reader's system is.
+
+    Of a `kind`, it has that one's own style and script behind those of every page.
+    """
     assets = resources.files("llmswitch.reports").joinpath("assets")
-    style, script = (assets.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
+    names = ["page"] if kind is None else ["page", kind]
+    style, script = (
+        "".join(assets.joinpath(f"{name}.{ending}").read_text("utf-8") for name in names) for ending in ("css", "js")
+    )
     policy = (
         f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
         "base-uri 'none'; form-action 'none'"

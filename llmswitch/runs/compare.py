@@ -21,7 +21,7 @@ from llmswitch.runs.sampling import Progress, Sample, plan, take
 from llmswitch.runs.shared import Shared
 from llmswitch.targets import parse_target
 
-__all__ = ["Comparison", "Job", "compare", "compare_with", "settle_calls"]
+__all__ = ["Comparison", "Job", "compare", "compare_with", "connected", "settle_calls"]
 
 
 class Comparison(NamedTuple):
@@ -121,7 +121,7 @@ async def compare_with(job: Job, asking: Asking, adapters: Adapters, progress: P
     cached = await _cached(job.calls, asking, progress)
     asked = tuple(tuple(planned for planned in block if planned.target not in cached) for block in blocks)
     asked_now = [call for index, call in enumerate(job.calls) if index not in cached]
-    await _connected(asked_now, adapters)
+    await connected(asked_now, adapters)
     await rehearse(asked_now)
     routes = [Route((call, *(spare for spare in job.spares if spare.key != call.key))) for call in job.calls]
     samples, interrupted = await take([block for block in asked if block], routes, asking, progress)
@@ -156,7 +156,8 @@ async def _cached(calls: Sequence[Call], asking: Asking, progress: Progress) -> 
     return found
 
 
-async def _connected(calls: Sequence[Call], adapters: Adapters) -> None:
+async def connected(calls: Sequence[Call], adapters: Adapters) -> None:
+    """Every adapter connected and the price list loaded, in a thread; raises ConfigError where one cannot be."""
     stopped = threading.Event()
     try:
         await asyncio.to_thread(_connect, calls, adapters, stopped)

@@ -53,6 +53,8 @@ class Policy(NamedTuple):
     monthly: Decimal | None = None
     max_cost: Decimal | None = None
     allow_unknown_price: bool = False
+    #: whether a target that keeps failing is left alone for a while; a bench measures it all the same
+    breaker: bool = True
 
     @property
     def budgeted(self) -> bool:

@@ -135,7 +135,8 @@ def _layers(call: Call, services: Services, shared: Shared, adapter: Provider) -
     provider = LimitLayer(provider, key=key, target=target, limits=limits, limiter=shared.limiter, wall=services.wall)
     if policy.balance is not None and policy.balance.way == "least-busy":
         provider = BusyLayer(provider, key=key, health=shared.health, lease_s=deadlines.total_s)
-    provider = BreakerLayer(provider, key=key, target=target, health=shared.health, clock=clock)
+    if policy.breaker:
+        provider = BreakerLayer(provider, key=key, target=target, health=shared.health, clock=clock)
     if call.request.schema is not None:
         provider = SchemaLayer(provider)
     provider = RetryLayer(

@@ -36,7 +36,8 @@ class SuiteTarget:
     """Whom a suite asks: `text` is a target of ours (`openai:gpt-4o?temperature=0`), `label` what it is shown as.
 
     `variables` are settings that hold for this target alone (OPENAI_BASE_URL, …), subject to the trust rule;
-    `headers` go with each request, subject to it as well. `system` and `prompts` (labels) are None where not given.
+    `headers` go with each request, subject to it as well. `prompts` (labels) are None where not given. `id` is what the
+    suite calls the provider (`openai:chat:gpt-4o`), empty where it was given with -t.
     """
 
     text: str
@@ -45,6 +46,7 @@ class SuiteTarget:
     headers: tuple[tuple[str, str], ...] = ()
     prompts: tuple[str, ...] | None = None
     place: Place | None = field(default=None, compare=False)
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Suite:
     `fingerprint` is a SHA-256 over everything that decides what is asked and how it is graded, targets left out.
     `count` is how many cases `cases()` gives, `asserted` whether any of them has an assertion, `graded` the targets
     that are asked to grade, `variables` what the suite's own `env` sets, `warnings` what its reader should know.
+    `needs_judge` tells that a model grades an assertion for which the suite names none, `runs_code` that one runs code.
     """
 
     name: str
@@ -90,3 +93,5 @@ class Suite:
     repeats: int | None = None
     concurrency: int | None = None
     warnings: tuple[str, ...] = ()
+    needs_judge: bool = False
+    runs_code: bool = False

@@ -74,7 +74,7 @@ class TargetDocument(TypedDict):
 
 class ComparisonDocument(TypedDict):
     """Two targets, case by case. `effect` is b against a: a share for times and cost (+0.1 is a tenth more), points for
-    the score; `p` is corrected for all comparisons of the run, `samples_needed` how many more repeats would settle it."""
+    the score; `p` is corrected for all comparisons of the run, `repeats_needed` how many more would settle it."""
 
     a: str
     b: str
@@ -105,6 +105,7 @@ class GateDocument(TypedDict):
 
     verdict: str
     checks: list[CheckDocument]
+    #: the folder of the run that this one was measured against
     baseline: str | None
     alpha: float
     reason: str
@@ -118,6 +119,8 @@ class RunDocument(TypedDict):
     suite: str
     suite_path: str
     fingerprint: str
+    #: whether the suite has an assertion
+    asserted: bool
     complete: bool
     seed: int
     started_at: str
@@ -127,8 +130,11 @@ class RunDocument(TypedDict):
     profile: str | None
     #: `Options`, as JSON
     options: dict[str, Any]
+    #: what else of the command line it takes to go on
+    asked: dict[str, Any]
     cases: int
-    planned: int
+    #: samples of a closed loop; None where an open loop takes as many as it takes
+    planned: int | None
     warmup: dict[str, Any]
     client: ClientDocument
     targets: list[TargetDocument]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-__all__ = ["Key", "Load", "Options", "SampleRow", "Slo"]
+__all__ = ["Key", "Load", "Options", "Rows", "SampleRow", "Slo"]
 
 #: what a sample is known by: the case's id, the target as typed, and which asking of it this is, from 0
 Key = tuple[str, str, int]
@@ -43,13 +43,25 @@ class Options:
     repeats: int = 1
     warmup: int = 0
     seed: int = 0
-    load: Load = Load()
+    load: Load = field(default_factory=Load)
     slo: Slo | None = None
     fail_if: tuple[str, ...] = ()
     baseline: str | None = None
     alpha: float = 0.05
     #: the share of a target's samples that may fail before nothing is said of it
     max_errors: float = 0.2
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        slo = None if self.slo is None else self.slo._asdict()
+        return {**values, "load": self.load._asdict(), "slo": slo, "fail_if": list(self.fail_if)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Options:
+        """What `as_dict` gave. Raises TypeError, KeyError where it did not."""
+        slo = None if values["slo"] is None else Slo(**values["slo"])
+        return cls(**{**values, "load": Load(**values["load"]), "slo": slo, "fail_if": tuple(values["fail_if"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +98,8 @@ class SampleRow:
     response_model: str | None = None
     at_s: float | None = None
     description: str | None = None
+    #: what the judges of its answer cost, as `cost`; None where none was asked, or where it is unknown
+    judge_cost: Mapping[str, Any] | None = None
 
     @property
     def key(self) -> Key:
@@ -108,3 +122,7 @@ class SampleRow:
         """A row as it was written; fields of a later version are left out. Raises KeyError, TypeError."""
         known = {name: row[name] for name in cls.__slots__ if name in row}
         return cls(**{**known, "passed": row.get("pass"), "assertions": tuple(row.get("assertions") or ())})
+
+
+#: reads a run's rows, from the first on at each call
+Rows = Callable[[], Iterator[SampleRow]]

@@ -1,0 +1,139 @@
+"""`llmswitch bench suite.yaml`: make a run, or go on with one, and judge it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple
+
+from llmswitch.cli.bench_progress import Progress
+from llmswitch.cli.bench_setting import Asked, Setting, read_setting
+from llmswitch.cli.shell import Shell
+from llmswitch.cli.writer import Writer
+from llmswitch.errors import LLMSwitchError
+from llmswitch.reports.bench_outputs import Refresher, bring_up_to_date
+from llmswitch.runs.bench.baseline import find_baseline
+from llmswitch.runs.bench.document import RunDocument
+from llmswitch.runs.bench.folder import RunFolder, new_run
+from llmswitch.runs.bench.run import Bench, Outcome, run_bench
+from llmswitch.runs.bench.summary import Ended, Head, begun
+
+__all__ = ["make_run", "resume_run", "verdict_code"]
+
+_FAILED, _NOT_JUDGED = 3, 4
+
+
+class _Made(NamedTuple):
+    document: RunDocument
+    outcome: Outcome
+
+
+def make_run(shell: Shell, asked: Asked) -> int:
+    """A new run; its exit code. Raises ConfigError for whatever is wrong before anything is sent."""
+    setting = read_setting(shell, asked)
+    folder = new_run(asked.base, shell.wall)
+    try:
+        document = begun(
+            Head(
+                id=folder.id,
+                suite=setting.suite,
+                targets=setting.targets,
+                options=setting.options,
+                asked=asked.kept(),
+                profile=setting.profile,
+                started_at=shell.wall(),
+                planned=setting.planned,
+            )
+        )
+        if setting.options.baseline is not None:
+            found = find_baseline(setting.options.baseline, asked.base, document, shell.warn)
+            document["gate"]["baseline"] = None if found is None else str(found.path.resolve())
+        folder.write(document)
+    except LLMSwitchError:
+        folder.remove()
+        raise
+    return _taken(shell, asked, setting, folder)
+
+
+def resume_run(shell: Shell, asked: Asked, folder: RunFolder) -> int:
+    """Go on with a run; its exit code. Raises ConfigError where its suite or its targets are not what they were."""
+    document = folder.read()
+    setting = read_setting(shell, asked.again(document), document)
+    return _taken(shell, asked, setting, folder)
+
+
+def _taken(shell: Shell, asked: Asked, setting: Setting, folder: RunFolder) -> int:
+    shell.note(f"run {folder.id} in {folder.path}")
+    with folder.locked():
+        made = _measured(shell, setting, folder)
+    return _told(shell, asked, folder, made)
+
+
+def _measured(shell: Shell, setting: Setting, folder: RunFolder) -> _Made:
+    bench = Bench(folder, setting.suite, setting.targets, setting.options, setting.grading)
+    load = setting.options.load
+    refresher = Refresher(folder, clock=shell.clock)
+    try:
+        with (
+            shell.holding_notes(),
+            Writer(shell.stderr) as writer,
+            Progress(
+                shell,
+                writer,
+                planned=setting.planned,
+                duration_s=None if load.rate is None else load.duration_s,
+                each=refresher.look,
+            ) as progress,
+        ):
+            outcome = asyncio.run(run_bench(bench, setting.services, progress))
+    finally:
+        refresher.wait()
+    document = bring_up_to_date(
+        folder,
+        Ended(
+            complete=outcome.complete,
+            client=outcome.client,
+            measured_s=outcome.measured_s,
+            warmup=dict(outcome.warmup),
+            at=shell.wall(),
+        ),
+    )
+    return _Made(document, outcome)
+
+
+def _told(shell: Shell, asked: Asked, folder: RunFolder, made: _Made) -> int:
+    """Print what came of it; its exit code."""
+    document, outcome = made
+    if asked.as_json:
+        shell.json(document)
+    else:
+        from llmswitch.reports.bench_headline import headline
+        from llmswitch.reports.bench_table import tables
+
+        for line in headline(document):
+            shell.line(line)
+        for shown in tables(document):
+            shell.line()
+            shell.table(shown.table, narrow=shown.narrow)
+        shell.line()
+        shell.line(f"{folder.path / 'report.html'}")
+    if not outcome.complete:
+        again = f"go on: llmswitch bench --resume {folder.id} -o {folder.path.parent}"
+        if outcome.error is not None:
+            shell.error(f"{outcome.error.message} To {again}")
+            return outcome.error.exit_code
+        shell.note(f"interrupted: {again}")
+        return 130
+    return verdict_code(document, strict=asked.strict)
+
+
+def verdict_code(document: RunDocument, *, strict: bool) -> int:
+    """The contract's exit code of a run that was made to its end."""
+    verdict, most = document["gate"]["verdict"], document["options"]["max_errors"]
+    counts = [(sum(target["errors"].values()), target["samples"]) for target in document["targets"]]
+    if all(errors == samples for errors, samples in counts):
+        return _NOT_JUDGED
+    if verdict == "fail":
+        return _FAILED
+    if any(errors > most * samples or not samples for errors, samples in counts):
+        return _NOT_JUDGED
+    return _NOT_JUDGED if strict and verdict == "inconclusive" else 0

@@ -1,0 +1,84 @@
+"""Which run another is measured against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from llmswitch.errors import ConfigError, StorageError
+from llmswitch.runs.bench.document import RunDocument
+from llmswitch.runs.bench.folder import RunFolder, find_run, list_runs
+
+__all__ = ["BLESSED", "LAST_GREEN", "difference", "earlier_runs", "find_baseline"]
+
+LAST_GREEN, BLESSED = "last-green", "blessed"
+#: verdicts after which a run may be measured against: the first night has nothing to be judged by
+_GREEN = ("pass", "not judged")
+
+
+def difference(run: RunDocument, other: RunDocument) -> str | None:
+    """In which respect the two cannot be measured against each other, as a sentence; None where they can.
+
+    Cases and how they are graded, targets, their models and parameters must be the same; addresses need not.
+    """
+    if run["fingerprint"] != other["fingerprint"]:
+        return "its cases, prompts or assertions are others"
+    asked, before = ({target["target"]: target for target in one["targets"]} for one in (run, other))
+    for label in (*asked, *before):
+        if label not in before:
+            return f"it did not ask {label}"
+        if label not in asked:
+            return f"it asked {label}, too"
+        for name in ("provider", "request_model", "parameters"):
+            if asked[label][name] != before[label][name]:
+                return f"{label} had another {name.replace('_', ' ')}"
+    return None
+
+
+def find_baseline(named: str, base: Path, run: RunDocument, warn: Callable[[str], None]) -> RunFolder | None:
+    """The run that `--baseline named` means: `last-green`, `blessed`, or whatever `find_run` finds.
+
+    The first two are the newest earlier run of the same cases, targets and parameters, None where there is none.
+    Raises ConfigError where one that was named is of others, or has not ended.
+    """
+    if named in (LAST_GREEN, BLESSED):
+        return _newest(named, base, run, warn)
+    folder = find_run(base, named)
+    document = folder.read()
+    reason = difference(run, document)
+    if reason is None and not document["complete"]:
+        reason = f"it has not ended: 'llmswitch bench --resume {folder.path}' goes on with it"
+    if reason is not None:
+        raise ConfigError(f"run {folder.id} is no baseline for this one: {reason}.")
+    return folder
+
+
+def _newest(named: str, base: Path, run: RunDocument, warn: Callable[[str], None]) -> RunFolder | None:
+    passed_over = None
+    for folder, document in earlier_runs(base, run, warn)[::-1]:
+        green = document.get("blessed") or (named == LAST_GREEN and document["gate"]["verdict"] in _GREEN)
+        if not green or not document["complete"]:
+            continue
+        reason = difference(run, document)
+        if reason is None:
+            return folder
+        passed_over = passed_over or f"run {folder.id} is no baseline any more: {reason}."
+    if passed_over:
+        warn(passed_over)
+    return None
+
+
+def earlier_runs(base: Path, run: RunDocument, warn: Callable[[str], None]) -> Sequence[tuple[RunFolder, RunDocument]]:
+    """The runs of the same suite before this one, the oldest first; one that cannot be read is warned about."""
+    found: list[tuple[RunFolder, RunDocument]] = []
+    for folder in list_runs(base):
+        if folder.id >= run["id"]:
+            continue
+        try:
+            document = folder.read()
+        except StorageError as error:
+            warn(error.message)
+            continue
+        if document["suite"] == run["suite"]:
+            found.append((folder, document))
+    return found

@@ -1,0 +1,139 @@
+"""`run.json`: begun before anything is sent, and worked out anew from what is on disk whenever it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from llmswitch.runs.bench.data import RunData
+from llmswitch.runs.bench.document import ClientDocument, GateDocument, RunDocument
+from llmswitch.runs.bench.figures import TargetHead, comparison_documents, target_documents
+from llmswitch.runs.bench.folder import SCHEMA, RunFolder
+from llmswitch.runs.bench.gate import GateInput, judge_gate
+from llmswitch.runs.bench.model import Options
+from llmswitch.runs.bench.rules import parse_rules
+from llmswitch.runs.bench.targets import BenchTarget
+from llmswitch.suites.model import Suite
+
+__all__ = ["Ended", "Head", "begun", "moment", "summarised"]
+
+
+class Head(NamedTuple):
+    """What is known of a run before anything is sent; `started_at` in epoch seconds, `planned` None in an open loop.
+
+    `asked` is what of the command line it takes to go on, `baseline` the folder of the run to measure against.
+    """
+
+    id: str
+    suite: Suite
+    targets: tuple[BenchTarget, ...]
+    options: Options
+    asked: Mapping[str, Any]
+    profile: str | None
+    started_at: float
+    planned: int | None
+
+
+class Ended(NamedTuple):
+    """How a sitting ended: `complete` where nothing is left, `at` in epoch seconds."""
+
+    complete: bool
+    client: ClientDocument
+    measured_s: float
+    warmup: Mapping[str, Any]
+    at: float
+
+
+def moment(epoch_s: float) -> str:
+    """`2026-11-23T02:15:00Z`."""
+    return datetime.fromtimestamp(epoch_s, tz=UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def begun(head: Head) -> RunDocument:
+    """`run.json` of a run of which nothing is on disk yet."""
+    heads = {target.label: _target_head(target) for target in head.targets}
+    return RunDocument(
+        schema=SCHEMA,
+        id=head.id,
+        suite=head.suite.name,
+        suite_path=str(Path(head.suite.path).absolute()),
+        fingerprint=head.suite.fingerprint,
+        asserted=head.suite.asserted,
+        complete=False,
+        seed=head.options.seed,
+        started_at=moment(head.started_at),
+        finished_at=None,
+        measured_s=0.0,
+        profile=head.profile,
+        options=head.options.as_dict(),
+        asked=dict(head.asked),
+        cases=head.suite.count,
+        planned=head.planned,
+        warmup={"samples": 0, "errors": 0},
+        client=ClientDocument(
+            loop_lag_p99_s=None,
+            cpu_fraction=None,
+            saturated=False,
+            offered_rps=None,
+            asked_rps=None,
+            paced=False,
+            in_flight=None,
+        ),
+        targets=target_documents(RunData(), heads, measured_s=0.0, slo=head.options.slo),
+        comparisons=[],
+        gate=GateDocument(
+            verdict="not judged", checks=[], baseline=None, alpha=head.options.alpha, reason="nothing was measured yet"
+        ),
+        warnings=list(head.suite.warnings),
+    )
+
+
+def _target_head(target: BenchTarget) -> TargetHead:
+    request, endpoint = target.call.request, target.call.endpoint
+    parameters = request.parameters.as_dict()
+    system = {} if request.system is None else {"system": request.system}
+    return TargetHead(endpoint.provider, request.model, endpoint.identity()["base_url"], {**parameters, **system})
+
+
+def summarised(folder: RunFolder, ended: Ended | None = None) -> RunDocument:
+    """`run.json` as it ought to be, from what it says and what is on disk. Raises StorageError."""
+    document = folder.read()
+    options = Options.from_dict(document["options"])
+    data = RunData.read(folder.rows())
+    if ended is not None:
+        document["complete"] = ended.complete
+        document["client"] = ended.client
+        document["measured_s"] = ended.measured_s
+        document["warmup"] = dict(ended.warmup)
+        document["finished_at"] = moment(ended.at) if ended.complete else None
+    heads = {
+        target["target"]: TargetHead(
+            target["provider"], target["request_model"], target["base_url"], target["parameters"]
+        )
+        for target in document["targets"]
+    }
+    document["targets"] = target_documents(data, heads, measured_s=document["measured_s"], slo=options.slo)
+    document["comparisons"] = comparison_documents(data, options.alpha)
+    document["gate"] = _judged(document, data, options)
+    return document
+
+
+def _judged(document: RunDocument, data: RunData, options: Options) -> GateDocument:
+    found = document["gate"]["baseline"]
+    baseline = None if found is None else RunFolder(Path(found))
+    gate = judge_gate(
+        GateInput(
+            run=data,
+            asserted=document["asserted"],
+            rules=parse_rules(options.fail_if),
+            slo=options.slo,
+            alpha=options.alpha,
+            max_errors=options.max_errors,
+            baseline=None if baseline is None else RunData.read(baseline.rows()),
+            baseline_id=options.baseline if baseline is None else baseline.id,
+        )
+    )
+    gate["baseline"] = found
+    return gate

@@ -91,11 +91,11 @@ def texts(assertion: Assertion) -> str | None:
     from llmswitch.assertions.text import comma_separated
 
     value = assertion.value
-    if isinstance(value, str) and value and not _template(value):
+    if isinstance(value, list) or (isinstance(value, str) and _template(value)):
+        return None
+    if isinstance(value, str) and value:
         return _raised(comma_separated, value)
-    return (
-        None if isinstance(value, str | list) and value else "its value has to be a list, or texts with commas between."
-    )
+    return "its value has to be a list, or texts with commas between."
 
 
 def references(assertion: Assertion) -> str | None:

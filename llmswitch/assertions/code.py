@@ -15,12 +15,11 @@ from llmswitch.assertions import coderunner
 from llmswitch.assertions.base import Answer, Assertion, Verdict
 from llmswitch.assertions.findings import Finding
 from llmswitch.assertions.grade import found
-from llmswitch.assertions.processes import end
+from llmswitch.assertions.processes import end, own_limit
 from llmswitch.text import one_line
 
 __all__ = ["finding_of", "run_python"]
 
-_GRACE_S = 5.0
 _MOST = 1 << 20
 
 
@@ -32,7 +31,7 @@ async def run_python(assertion: Assertion, answer: Answer, *, limit_s: float, en
     """
     context = {"prompt": answer.prompt, "vars": dict(answer.vars), "config": dict(assertion.config)}
     job = json.dumps({"value": assertion.value, "output": answer.text, "context": context}, default=str)
-    command = (sys.executable, "-P", "-m", coderunner.__name__, str(limit_s + _GRACE_S))
+    command = (sys.executable, "-P", "-m", coderunner.__name__, str(own_limit(limit_s)))
     try:
         process = await asyncio.create_subprocess_exec(
             *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=dict(environ), limit=_MOST, start_new_session=True

@@ -15,6 +15,10 @@ from llmswitch.text import one_line
 
 __all__ = ["BEST", "CLOSED_QA", "FACTUALITY", "RUBRIC", "Judging", "asked_of"]
 
+#: of a reply, its last ones: reading them leniently is no work for an event loop
+_MOST_CHARACTERS = 10_000
+_BUDGET = 4_000
+
 
 class Judging(NamedTuple):
     """One way of asking. `instructions` go before what `shown` names, title by title; `names` are what a rubricPrompt
@@ -182,7 +186,8 @@ BEST = Judging(
 
 def _said(reply: str, keys: Sequence[str]) -> Mapping[Any, Any]:
     """The last JSON object in the reply with one of `keys`: a judge may quote others before it comes to its own."""
-    objects = [one for one in json_objects(reply) if isinstance(one, dict) and any(key in one for key in keys)]
+    said = json_objects(reply[-_MOST_CHARACTERS:], budget=_BUDGET)
+    objects = [one for one in said if isinstance(one, dict) and any(key in one for key in keys)]
     if not objects:
         raise _nonsense(reply, f"JSON with {' or '.join(keys)}")
     return objects[-1]

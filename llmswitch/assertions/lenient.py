@@ -5,6 +5,7 @@ So comments (`//` too), single quotes, bare words and a comma before the end are
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -16,6 +17,8 @@ __all__ = ["json_objects", "load_yaml"]
 
 #: characters of an object, at most; what is not closed by then is tried as if it were
 _MOST = 100_000
+#: braces in braces, at most
+_DEEPEST = 100
 _BRACE = re.compile(r"[{}]")
 #: a text in quotes, an address, the slashes of a comment, or a colon that ruamel needs a space behind; an apostrophe
 #: after a letter opens no text
@@ -24,15 +27,25 @@ _MENDED = re.compile(
 )
 
 
-def json_objects(text: str) -> Iterator[dict[Any, Any] | list[Any]]:
-    """Each object in `text`, outermost only, from the first on."""
+def json_objects(text: str, budget: float = math.inf) -> Iterator[dict[Any, Any] | list[Any]]:
+    """Each object in `text`, outermost only, from the first on.
+
+    Whoever may not wait gives a `budget`: characters that are read as YAML before what is left is given up.
+    """
     start = text.find("{")
     while 0 <= start < len(text) - 1:
         end, unclosed = _end(text, start)
-        found = _read(text[start:end] + "}" * unclosed)
-        if found is not None:
+        found = None
+        if unclosed <= _DEEPEST:
+            candidate = text[start:end] + "}" * unclosed
+            found = _strictly(candidate)
+            if found is None and (budget := budget - len(candidate)) > 0:
+                found = load_yaml(_MENDED.sub(_mended, candidate))
+        if isinstance(found, dict | list):
             yield found
-        start = text.find("{", end if found is not None else start + 1)
+        else:
+            end = start + 1
+        start = text.find("{", end)
 
 
 def _end(text: str, start: int) -> tuple[int, int]:
@@ -40,17 +53,16 @@ def _end(text: str, start: int) -> tuple[int, int]:
     depth, limit = 0, min(start + _MOST, len(text))
     for brace in _BRACE.finditer(text, start, limit):
         depth += 1 if brace[0] == "{" else -1
-        if depth == 0:
-            return brace.end(), 0
+        if depth == 0 or depth > _DEEPEST:
+            return brace.end(), depth
     return limit, depth
 
 
-def _read(text: str) -> dict[Any, Any] | list[Any] | None:
+def _strictly(text: str) -> Any:
     try:
-        found = parse(text)
+        return parse(text)
     except (ValueError, RecursionError):
-        found = load_yaml(_MENDED.sub(_mended, text))
-    return found if isinstance(found, dict | list) else None
+        return None
 
 
 def _mended(found: re.Match[str]) -> str:

@@ -17,13 +17,11 @@ from llmswitch.assertions.base import Answer, Assertion, GradingError, Verdict
 from llmswitch.assertions.code import run_python
 from llmswitch.assertions.findings import Finding
 from llmswitch.assertions.grade import failed, found
-from llmswitch.assertions.processes import end
+from llmswitch.assertions.processes import end, own_limit
 from llmswitch.assertions.wire import decode_verdict, encode_job, minimal
 
 __all__ = ["GradingProcess", "Job"]
 
-#: seconds that the child's own limit lies above the one that is kept here: it is for when nobody is here any more
-_GRACE_S = 5.0
 _START_S = 60.0
 _LINE = 1 << 20
 #: processes with a suite's code at once
@@ -113,7 +111,7 @@ class GradingProcess:
         if self._closed:
             raise GradingError("the grading process is closed.")
         # -P: what lies in the folder that it is started from is not what is imported
-        command = (sys.executable, "-P", "-m", child.__name__, str(self._limit_s + _GRACE_S))
+        command = (sys.executable, "-P", "-m", child.__name__, str(own_limit(self._limit_s)))
         try:
             self._process = process = await asyncio.create_subprocess_exec(
                 *command,

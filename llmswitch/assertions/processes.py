@@ -1,4 +1,4 @@
-"""Ending a process that this one has started."""
+"""Ending a process that this one has started, or that has lost it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ import signal
 from asyncio.subprocess import Process
 from contextlib import suppress
 
-__all__ = ["end"]
+__all__ = ["end", "own_limit"]
+
+
+def own_limit(limit_s: float) -> float:
+    """The seconds after which a process ends itself that is ended after `limit_s` as long as somebody is there."""
+    return 2 * limit_s + 1
 
 
 async def end(process: Process) -> None:

@@ -35,6 +35,8 @@ DIALECTS = {
     "transactsql": "tsql",
     "trino": "trino",
 }
+#: where an expression of sqlglot's has the table that it is about
+_TARGETS = ("this", "expressions", "tables", "securable")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -140,26 +142,29 @@ def _tables(statements: Sequence[Expr]) -> Iterator[str]:
     from sqlglot import expressions as sql
 
     for statement in statements:
-        if isinstance(statement, sql.Command):
-            yield "unknown::null::" + one_line(statement.sql(), 40)
+        yield from _opaque(statement)
+        if isinstance(statement, sql.Show):
+            yield "show::null::null"
         for table in statement.find_all(sql.Table):
             yield f"{_done_to(table)}::{table.db or 'null'}::{table.name}"
 
 
+def _opaque(statement: Expr) -> Iterator[str]:
+    """A statement that sqlglot does not look into may use anything."""
+    from sqlglot import expressions as sql
+
+    if isinstance(statement, sql.Command):
+        yield f"unknown::null::{one_line(statement.sql(), 40)}"
+
+
 def _done_to(table: Table) -> str:
+    """A table is read, unless it is what the statement is about."""
     from sqlglot import expressions as sql
 
     target = table.parent if isinstance(table.parent, sql.Schema) else table
     owner = target.parent
-    verbs: dict[type, str] = {
-        sql.Insert: "insert", sql.Update: "update", sql.Delete: "delete", sql.Create: "create", sql.Drop: "drop",
-        sql.Alter: "alter", sql.TruncateTable: "truncate",
-    }  # fmt: skip
-    return (
-        verbs.get(type(owner), "select")
-        if owner is not None and target.arg_key in ("this", "expressions")
-        else "select"
-    )
+    read = owner is None or isinstance(owner, sql.From | sql.Join) or target.arg_key not in _TARGETS
+    return "select" if read else type(owner).__name__.lower().removesuffix("table")
 
 
 def _columns(statements: Sequence[Expr]) -> Iterator[str]:
@@ -167,8 +172,7 @@ def _columns(statements: Sequence[Expr]) -> Iterator[str]:
     from sqlglot import expressions as sql
 
     for statement in statements:
-        if isinstance(statement, sql.Command):
-            yield "unknown::null::" + one_line(statement.sql(), 40)
+        yield from _opaque(statement)
         tables = {table.alias_or_name: table.name for table in statement.find_all(sql.Table)}
         for column in statement.find_all(sql.Column):
             table = tables.get(column.table, column.table) or "null"
@@ -177,6 +181,7 @@ def _columns(statements: Sequence[Expr]) -> Iterator[str]:
         for star in statement.find_all(sql.Star):
             if isinstance(star.parent, sql.Select):
                 yield "select::null::(.*)"
+        yield from (f"create::null::{column.name}" for column in statement.find_all(sql.ColumnDef))
         yield from _written(statement)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from llmswitch.cli.bench_extra import need_extra
+from llmswitch.cli.bench_runs import RUNS
+from llmswitch.cli.bench_runs import app as runs
 from llmswitch.cli.options import (
     AllowUnknownPrice,
     Json,
@@ -19,19 +21,17 @@ from llmswitch.cli.options import (
     Profile,
     Quiet,
     Refresh,
+    RunsFolder,
     Temperature,
     Timeout,
     TrustProfile,
     Verbose,
 )
 from llmswitch.cli.shell import Shell
-from llmswitch.errors import ConfigError
 
 __all__ = ["app"]
 
 _RUN = "run"
-#: what the extra `bench` brings, by the names that are imported
-_EXTRA = ("aiohttp", "defusedxml", "jinja2", "rapidfuzz", "regress", "ruamel", "scipy", "sqlglot")
 
 
 class _Bench(TyperGroup):
@@ -51,7 +51,6 @@ app = typer.Typer(
     add_completion=False,
 )
 
-Base = Annotated[str, typer.Option("--output", "-o", metavar="DIR", help="Where runs are kept.")]
 Targets = Annotated[
     list[str] | None, typer.Option("--target", "-t", help="Whom to ask, in place of the suite's providers; repeatable.")
 ]
@@ -59,7 +58,6 @@ Judge = Annotated[str | None, typer.Option("--judge", metavar="TARGET", help="Wh
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="Let the suite's 'python' assertions run.")]
 AllowFiles = Annotated[bool, typer.Option("--allow-files", help="Let file:// leave the suite's folder.")]
 Repeats = Annotated[str | None, typer.Option("--repeats", metavar="N", help="Ask every case N times [1].")]
-BASE = "runs"
 
 
 @app.command(_RUN)
@@ -67,7 +65,7 @@ def _run(
     suite: Annotated[str | None, typer.Argument(help="YAML, JSON, JSONL or CSV.")] = None,
     target: Targets = None,
     profile: Profile = None,
-    output: Base = BASE,
+    output: RunsFolder = RUNS,
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run: an id, its beginning, or 'last'.")
     ] = None,
@@ -124,7 +122,7 @@ def _run(
 ) -> None:
     """Make a run: every case of the suite, asked of every target. Answers are never taken from the cache."""
     shell = Shell.current(verbose=verbose, quiet=quiet)
-    _need_extra()
+    need_extra()
     from llmswitch.cli.bench_check import check_suite
     from llmswitch.cli.bench_run import make_run, resume_run
     from llmswitch.cli.bench_setting import Asked
@@ -190,14 +188,14 @@ def check(
 ) -> None:
     """Read a suite as a run would, and say how many calls it takes and about what they cost. Nothing is sent."""
     shell = Shell.current(verbose=verbose, quiet=quiet)
-    _need_extra()
+    need_extra()
     from llmswitch.cli.bench_check import check_suite
     from llmswitch.cli.bench_setting import Asked
 
     check_suite(
         shell,
         Asked(
-            base=Path(BASE),
+            base=Path(RUNS),
             suite=suite,
             targets=tuple(target or ()),
             profile=profile,
@@ -213,10 +211,4 @@ def check(
     )
 
 
-def _need_extra() -> None:
-    """Raises ConfigError where what the extra `bench` brings is not there."""
-    missing = [name for name in _EXTRA if find_spec(name) is None]
-    if missing:
-        raise ConfigError(
-            f"bench needs {', '.join(missing)}, which comes with an extra: pip install 'llmswitch[bench]'."
-        )
+app.add_typer(runs)

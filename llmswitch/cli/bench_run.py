@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 from llmswitch.cli.bench_progress import Progress
 from llmswitch.cli.bench_setting import Asked, Setting, read_setting
+from llmswitch.cli.bench_shown import print_run
 from llmswitch.cli.shell import Shell
 from llmswitch.cli.writer import Writer
 from llmswitch.errors import LLMSwitchError
 from llmswitch.reports.bench_outputs import Refresher, bring_up_to_date
-from llmswitch.runs.bench.baseline import find_baseline
+from llmswitch.runs.bench.baseline import find_baseline, too_many_errors
 from llmswitch.runs.bench.document import RunDocument
 from llmswitch.runs.bench.folder import RunFolder, new_run
 from llmswitch.runs.bench.run import Bench, Outcome, run_bench
@@ -103,19 +104,7 @@ def _measured(shell: Shell, setting: Setting, folder: RunFolder) -> _Made:
 def _told(shell: Shell, asked: Asked, folder: RunFolder, made: _Made) -> int:
     """Print what came of it; its exit code."""
     document, outcome = made
-    if asked.as_json:
-        shell.json(document)
-    else:
-        from llmswitch.reports.bench_headline import headline
-        from llmswitch.reports.bench_table import tables
-
-        for line in headline(document):
-            shell.line(line)
-        for shown in tables(document):
-            shell.line()
-            shell.table(shown.table, narrow=shown.narrow)
-        shell.line()
-        shell.line(f"{folder.path / 'report.html'}")
+    print_run(shell, folder, document, as_json=asked.as_json)
     if not outcome.complete:
         again = f"go on: llmswitch bench --resume {folder.id} -o {folder.path.parent}"
         if outcome.error is not None:
@@ -128,12 +117,11 @@ def _told(shell: Shell, asked: Asked, folder: RunFolder, made: _Made) -> int:
 
 def verdict_code(document: RunDocument, *, strict: bool) -> int:
     """The contract's exit code of a run that was made to its end."""
-    verdict, most = document["gate"]["verdict"], document["options"]["max_errors"]
-    counts = [(sum(target["errors"].values()), target["samples"]) for target in document["targets"]]
-    if all(errors == samples for errors, samples in counts):
+    verdict = document["gate"]["verdict"]
+    if all(sum(target["errors"].values()) == target["samples"] for target in document["targets"]):
         return _NOT_JUDGED
     if verdict == "fail":
         return _FAILED
-    if any(errors > most * samples or not samples for errors, samples in counts):
+    if too_many_errors(document):
         return _NOT_JUDGED
     return _NOT_JUDGED if strict and verdict == "inconclusive" else 0

@@ -22,6 +22,7 @@ __all__ = [
     "PromptFile",
     "Quiet",
     "Refresh",
+    "RunsFolder",
     "Schema",
     "System",
     "Temperature",
@@ -68,6 +69,7 @@ AllowUnknownPrice = Annotated[
 ]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Neither read nor write the cache.")]
 Refresh = Annotated[bool, typer.Option("--refresh", help="Ask anew, and replace what the cache holds.")]
+RunsFolder = Annotated[str, typer.Option("--output", "-o", metavar="DIR", help="Where runs are kept.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be sent and cost; send nothing.")]
 NoStdin = Annotated[bool, typer.Option("--no-stdin", help="Leave stdin unread.")]
 Prompt = Annotated[str | None, typer.Argument(help="The question; '-' reads it from stdin.")]

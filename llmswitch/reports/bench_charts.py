@@ -134,8 +134,7 @@ def scatter_svg(
 ) -> str:
     """Quality over cost, for one or more; up and to the left is better, a line joins those that no other beats."""
     ends = [end for spot in spots for end in (spot.quality, spot.low, spot.high) if end is not None]
-    x, y = Axis.over((spot.cost for spot in spots), cost, room=True), Axis.over(ends, quality)
-    y = y._replace(ticks=tuple(tick for tick in y.ticks if 0 <= tick <= 1), low=max(0, y.low), high=min(1, y.high))
+    x, y = Axis.over((spot.cost for spot in spots), cost, room=True), Axis.over(ends, quality, room=True).within(0, 1)
     edge = front(spots)
     whiskers = [[(spot.cost, end) for end in (spot.low, spot.high) if end is not None] for spot in spots]
     scale = Scale.of([[(spot.cost, spot.quality) for spot in spots], *whiskers], x, y, _HEIGHT)
@@ -182,12 +181,15 @@ class Track(NamedTuple):
     values: Sequence[float | None]
 
 
-def history_svg(title: str, nights: Sequence[Night], tracks: Sequence[Track], show: Callable[[float], str]) -> str:
-    """A line a target from night to night, the last one this run; for one value at least."""
+def history_svg(
+    title: str, nights: Sequence[Night], tracks: Sequence[Track], show: Callable[[float], str], most: float = math.inf
+) -> str:
+    """A line a target from night to night, the last one this run; for one value at least, none above `most`."""
     last = len(nights) - 1
     blessed = [float(place) for place, night in enumerate(nights) if night.blessed]
     x = Axis(0, max(1, last), tuple(sorted({0.0, float(last), *blessed})), lambda place: nights[int(place)].label)
     y = Axis.over((value for track in tracks for value in track.values if value is not None), show, room=True)
+    y = y.within(-math.inf, most)
     courses = [[(float(n), value) for n, value in enumerate(track.values) if value is not None] for track in tracks]
     scale = Scale.of(courses, x, y, _LOW)
     frame = Frame(title, [_course(track, show) for track in tracks], TOP + _LOW + 24)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from llmswitch.intervals import samples_needed
@@ -94,20 +94,25 @@ def differences(document: RunDocument) -> tuple[str, ...]:
 
 
 def _difference(found: ComparisonDocument) -> str:
-    words = _METRICS[found["metric"]]
-    effect, low, high = found["effect"], found["low"], found["high"]
+    words, effect = _METRICS[found["metric"]], found["effect"]
+    a, b = found["a"], found["b"]
     if effect is None:
-        return f"{words.name}: too few to compare {found['a']} and {found['b']}.{_more(found)}"
-    how = f", p {_p(found['p'])}" if found["p"] is not None else ""
+        return f"{words.name}: too few to compare {a} and {b}.{_more(found)}"
     if not is_told(found):
-        reach = (
-            f" ({_signed(low, words)} to {_signed(high, words)}{how})" if low is not None and high is not None else ""
-        )
-        return f"{words.name}: {found['b']} and {found['a']} cannot be told apart{reach}.{_more(found)}"
-    ends = sorted(abs(end) for end in (low, high) if end is not None)
-    reach = f" ({_size(ends[0], words)} to {_size(ends[1], words)}{how})" if len(ends) == 2 else how.replace(", ", " ")
+        return f"{words.name}: {b} and {a} cannot be told apart{_sureness(found, words, _signed)}.{_more(found)}"
     direction = words.more if effect > 0 else words.less
-    return f"{words.name}: {found['b']} {words.verb} {_size(abs(effect), words)} {direction} {found['a']}{reach}."
+    sure = _sureness(found, words, lambda end, words: _size(abs(end), words))
+    return f"{words.name}: {b} {words.verb} {_size(abs(effect), words)} {direction} {a}{sure}."
+
+
+def _sureness(found: ComparisonDocument, words: _Metric, show: Callable[[float, _Metric], str]) -> str:
+    """` (5 % to 19 %, p 0.003)`, as much of it as is known."""
+    ends = [end for end in (found["low"], found["high"]) if end is not None]
+    if is_told(found):
+        ends.sort(key=abs)
+    known = [f"{show(ends[0], words)} to {show(ends[1], words)}"] if len(ends) == 2 else []
+    known += [f"p {_p(found['p'])}"] if found["p"] is not None else []
+    return f" ({', '.join(known)})" if known else ""
 
 
 def _more(found: ComparisonDocument) -> str:

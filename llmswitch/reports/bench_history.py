@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from llmswitch.reports.bench_charts import Night, Track, history_svg
-from llmswitch.reports.bench_figures import Figure, Reading, dollars, figures, percent
+from llmswitch.reports.bench_figures import Figure, Reading, dollars, figures, percent, readings
 from llmswitch.reports.bench_headline import mark
 from llmswitch.reports.rows import UNKNOWN, Cell, Column, Table, count, money, seconds
 from llmswitch.runs.bench.document import RunDocument
 
-__all__ = ["Drawing", "drawings", "history_table", "in_order", "moment"]
+__all__ = ["Drawing", "drawings", "history_document", "history_table", "in_order", "moment", "narrowed"]
 
 #: nights of a drawing
 _MOST = 60
@@ -52,16 +53,46 @@ def history_table(documents: Sequence[RunDocument]) -> Table:
         Column("targets", number=True),
         Column("samples", number=True),
         Column("pass", number=True),
+        *(Column(title, number=True) for title in _TIMES),
         Column("cost", number=True),
     )
     return Table(columns, tuple(_row(document) for document in documents), title="Runs")
 
 
+#: of a figure over all targets, the best and the worst
+_TIMES = ("E2E p50", "E2E p95")
+#: what 80 cells have room for; a run's id tells when it began
+_NARROW = ("run", "suite", "verdict", "pass", *_TIMES, "cost")
+
+
+def narrowed(table: Table) -> Table:
+    """`history_table` for 80 cells."""
+    kept = [place for place, column in enumerate(table.columns) if column.title in _NARROW]
+    rows = tuple(tuple(row[place] for place in kept) for row in table.rows)
+    return Table(tuple(table.columns[place] for place in kept), rows, table.title)
+
+
+def history_document(documents: Sequence[RunDocument]) -> dict[str, Any]:
+    """The runs as JSON, as they come: of each what tells it from the others, and its targets' main figures."""
+    return {"schema": "llmswitch/runs/1", "runs": [_run(document) for document in documents]}
+
+
+def _run(document: RunDocument) -> dict[str, Any]:
+    kept = ("id", "suite", "profile", "started_at", "finished_at", "complete")
+    figured = ("target", "request_model", "samples", "errors", "pass_rate", "score", "duration_s", "cost")
+    told: dict[str, Any] = {**document}
+    targets: list[dict[str, Any]] = [{**target} for target in document["targets"]]
+    return {
+        **{name: told[name] for name in kept},
+        "blessed": bool(document.get("blessed")),
+        "verdict": document["gate"]["verdict"],
+        "targets": [{name: target[name] for name in figured} for target in targets],
+    }
+
+
 def _row(document: RunDocument) -> tuple[str | Cell, ...]:
     targets = document["targets"]
     samples = sum(target["samples"] for target in targets)
-    judged = [target["pass_rate"]["value"] for target in targets if target["pass_rate"]]
-    worst, best = (percent(min(judged)), percent(max(judged))) if judged else (UNKNOWN, UNKNOWN)
     marks = [] if document["complete"] else ["not complete"]
     marks += ["blessed"] if document.get("blessed") else []
     found = mark(document["gate"]["verdict"])
@@ -72,9 +103,19 @@ def _row(document: RunDocument) -> tuple[str | Cell, ...]:
         f"{found.sign} {found.word}",
         Cell(count(len(targets)), value=float(len(targets))),
         Cell(count(samples), value=float(samples)),
-        Cell(worst if worst == best else f"{worst} to {best}", value=max(judged, default=None)),
+        *(_span(document, title) for title in ("pass", *_TIMES)),
         _cost(document),
     )
+
+
+def _span(document: RunDocument, title: str) -> Cell:
+    """From the least to the most that a target has of it."""
+    figure = next(figure for figure in figures(document) if figure.title == title)
+    found = sorted(readings(document, figure), key=lambda reading: reading.value)
+    if not found:
+        return Cell(UNKNOWN)
+    least, most = found[0].text, found[-1].text
+    return Cell(least if least == most else f"{least} to {most}", value=found[-1].value)
 
 
 def _cost(document: RunDocument) -> Cell:
@@ -95,11 +136,12 @@ class Drawing(NamedTuple):
     svg: str
 
 
-_DRAWN: dict[str, tuple[str, Callable[[float], str]]] = {
-    "pass": ("Passed", percent),
-    "E2E p50": ("E2E latency, median", seconds),
-    "E2E p95": ("E2E latency, p95", seconds),
-    "cost": ("Cost of 1,000 calls", dollars),
+#: a figure's title -> what it is called in full, how it is shown, and what it cannot exceed
+_DRAWN: dict[str, tuple[str, Callable[[float], str], float]] = {
+    "pass": ("Passed", percent, 1.0),
+    "E2E p50": ("E2E latency, median", seconds, math.inf),
+    "E2E p95": ("E2E latency, p95", seconds, math.inf),
+    "cost": ("Cost of 1,000 calls", dollars, math.inf),
 }
 
 
@@ -110,10 +152,10 @@ def drawings(document: RunDocument, history: Sequence[RunDocument]) -> list[Draw
         return []
     named = [Night(_day(run["started_at"]), is_blessed(document, run)) for run in nights]
     found = []
-    for title, (told, show) in _DRAWN.items():
+    for title, (told, show, most) in _DRAWN.items():
         tracks = [_track(place, target["target"], nights, title) for place, target in enumerate(document["targets"])]
         if any(value is not None for track in tracks for value in track.values):
-            found.append(Drawing(told, history_svg(told, named, tracks, show)))
+            found.append(Drawing(told, history_svg(told, named, tracks, show, most)))
     return found
 
 

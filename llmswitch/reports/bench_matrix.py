@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from llmswitch.reports.bench_charts import key_svg
 from llmswitch.reports.bench_fold import Fold, Tally
+from llmswitch.reports.bench_plot import letter, tint
 from llmswitch.reports.bench_samples import Ending, cut, ending
 from llmswitch.reports.html import name_html, preformatted, safe
 from llmswitch.reports.rows import count, money, seconds
@@ -22,7 +23,7 @@ from llmswitch.text import one_line
 __all__ = ["matrix_html"]
 
 #: cells of the matrix, and bytes of answers and of prompts in it
-_MOST_CELLS, _MOST_ANSWERS, _MOST_PROMPTS = 8000, 4_000_000, 1_500_000
+_MOST_CELLS, _MOST_ANSWERS, _MOST_PROMPTS = 4000, 3_000_000, 1_000_000
 #: characters of one answer and of one prompt, and answers of one cell
 _LONGEST_ANSWER, _LONGEST_PROMPT, _MOST_REPEATS = 6000, 3000, 5
 #: assertions that are told one by one
@@ -130,10 +131,9 @@ def _article(name: str, place: int, tally: Tally, kept: Sequence[_Kept]) -> str:
     first = "".join(f'<p class="soft">{one.head}</p>{one.body}' for one in kept[:1])
     more = "".join(f"<details><summary>{one.head}</summary>{one.body}</details>" for one in kept[1:])
     missing = tally.asked - len(kept)
+    tag = f'<span class="tag {tint(place)}">{letter(place)}</span>'
     note = f'<p class="note">{count(missing)} more in samples.jsonl.</p>' if missing else ""
-    return (
-        f'<article data-place="{place}"><h3>{key_svg(place)}{name_html(name)}</h3>{ended}{first}{more}{note}</article>'
-    )
+    return f'<article data-place="{place}"><h3>{tag}{name_html(name)}</h3>{ended}{first}{more}{note}</article>'
 
 
 def _read(

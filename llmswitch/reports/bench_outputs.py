@@ -19,9 +19,10 @@ from llmswitch.reports.bench_formats import FORMATS
 from llmswitch.runs.bench.baseline import earlier_runs
 from llmswitch.runs.bench.document import RunDocument
 from llmswitch.runs.bench.folder import RunFolder
+from llmswitch.runs.bench.rows import count_rows
 from llmswitch.runs.bench.summary import Ended, summarised
 
-__all__ = ["Refresher", "bring_up_to_date", "write_outputs"]
+__all__ = ["Refresher", "bring_up_to_date", "history_of", "is_current", "write_outputs"]
 
 #: a run's files are as old as this at most, in seconds, or as many times what making them takes
 _OLDEST_S, _TIMES = 30.0, 10.0
@@ -44,10 +45,23 @@ def bring_up_to_date(folder: RunFolder, ended: Ended | None = None) -> RunDocume
 
 def write_outputs(folder: RunFolder, document: RunDocument) -> None:
     """Every file that is made from `document` and the rows."""
-    history = [found for _, found in earlier_runs(folder.path.parent, document, lambda told: None)][-_MOST_NIGHTS:]
+    history = history_of(folder, document)
     for form in FORMATS.values():
         if form.derived:
             _replace(folder.path / form.file, partial(form.write, document, folder.rows, history))
+
+
+def history_of(folder: RunFolder, document: RunDocument) -> list[RunDocument]:
+    """Earlier runs of the same suite, the oldest first: as many as a page shows."""
+    return [found for _, found in earlier_runs(folder.path.parent, document, lambda told: None)][-_MOST_NIGHTS:]
+
+
+def is_current(folder: RunFolder, document: RunDocument) -> bool:
+    """Whether `document`, as it was read, is the last word on the run, or counts every row and has its files."""
+    if document["complete"]:
+        return True
+    there = all((folder.path / form.file).exists() for form in FORMATS.values() if form.derived)
+    return there and sum(target["samples"] for target in document["targets"]) == count_rows(folder.samples)
 
 
 def _replace(path: Path, write: Callable[[IO[str]], None]) -> None:

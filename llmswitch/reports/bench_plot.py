@@ -64,6 +64,11 @@ class Axis(NamedTuple):
         ticks = _steps(low, high + aside)
         return cls(ticks[0], ticks[-1], ticks, show)
 
+    def within(self, low: float, high: float) -> Axis:
+        """No further than what there is: of a share, from 0 to 1."""
+        kept = tuple(tick for tick in self.ticks if low <= tick <= high)
+        return self._replace(low=max(low, self.low), high=min(high, self.high), ticks=kept)
+
     def at(self, value: float) -> float:
         """The value as it is drawn."""
         return math.log10(value) if self.log else value

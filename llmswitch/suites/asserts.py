@@ -77,7 +77,7 @@ class Asserts:
             rubric_prompt=self.rubric(rubric) if rubric else None,
             members=self._members(node) if row.members else (),
             config=config.value if config and config.is_a(dict, "a mapping") else {},
-            place=node.place,
+            place=node.roughly,
         )
         fault = row.check(assertion)
         if fault is not None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
 __all__ = ["METHODS", "calculate", "compare", "js_json", "js_number", "js_text", "truth"]
 
 _EXACT = 2**53
+_MOST = 1_000_000
 
 
 def js_number(value: float) -> str:
@@ -44,14 +45,36 @@ def js_text(value: Any) -> str:
     if isinstance(value, (int, float)):
         return js_number(value)
     if isinstance(value, (list, tuple)):
-        return ",".join(js_text(one) for one in value)
+        _bounded(value)
+        return _joined(value)
     return "[object Object]"
 
 
+def _joined(values: Iterable[Any]) -> str:
+    return ",".join(_joined(one) if isinstance(one, (list, tuple)) else js_text(one) for one in values)
+
+
+def _bounded(value: Any) -> None:
+    """Raise ValueError where `value` is endless in practice: a list may hold one list twice, and that another one."""
+    waiting, left = [value], _MOST
+    while waiting:
+        one = waiting.pop()
+        left -= 1
+        if left < 0:
+            raise ValueError(f"a list or mapping stands for over {_MOST:,} values")
+        if isinstance(one, (list, tuple)):
+            waiting += one
+        elif isinstance(one, dict):
+            waiting += one.values()
+
+
 def _plain(value: Any) -> Any:
-    """`value` with whole floats as integers, as JSON.stringify writes them."""
+    """`value` with its numbers as JSON.stringify writes them: those of a double, and whole ones as integers."""
+    if isinstance(value, int) and abs(value) > _EXACT:
+        value = _double(value)
     if isinstance(value, float):
-        return int(value) if value.is_integer() and abs(value) < 1e21 else value if math.isfinite(value) else None
+        whole = value.is_integer() and abs(value) < 1e21
+        return int(js_number(value)) if whole else value if math.isfinite(value) else None
     if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]
     if isinstance(value, dict):
@@ -61,6 +84,7 @@ def _plain(value: Any) -> Any:
 
 def js_json(value: Any, indent: int | None = None) -> str:
     """`JSON.stringify(value, null, indent)`."""
+    _bounded(value)
     separators = None if indent else (",", ":")
     return json.dumps(_plain(value), ensure_ascii=False, indent=indent or None, separators=separators, default=str)
 
@@ -131,11 +155,19 @@ def _double(value: float) -> float:
         return math.inf
 
 
+def _same(left: Any, right: Any) -> bool:
+    """`===`: of lists and mappings, whether they are one and the same."""
+    if isinstance(left, (list, tuple, dict)) or isinstance(right, (list, tuple, dict)):
+        return left is right
+    return bool(left == right) and isinstance(left, bool) == isinstance(right, bool)
+
+
 def _equal(left: Any, right: Any) -> bool:
-    if type(left) is type(right) or left is None or right is None:
-        return bool(left == right)
-    if isinstance(left, (list, dict)) and isinstance(right, (list, dict)):
-        return bool(left == right)
+    """`==`."""
+    if left is None or right is None or (isinstance(left, str) and isinstance(right, str)):
+        return bool(left is right or left == right)
+    if isinstance(left, (list, tuple, dict)) and isinstance(right, (list, tuple, dict)):
+        return left is right
     return _number(left) == _number(right)
 
 
@@ -151,7 +183,13 @@ def _ordered(test: Callable[[Any, Any], Any]) -> Callable[[Any, Any], bool]:
 def _within(left: Any, right: Any) -> bool:
     if isinstance(right, str):
         return js_text(left) in right
-    return left in right if isinstance(right, (list, tuple, dict)) else False
+    if isinstance(right, dict):
+        return js_text(left) in right
+    return any(_same(left, one) for one in right) if isinstance(right, (list, tuple)) else False
+
+
+def _index(items: list[Any], wanted: Any) -> int:
+    return next((index for index, one in enumerate(items) if _same(one, wanted)), -1)
 
 
 _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -197,8 +235,8 @@ METHODS: Mapping[type, Mapping[str, Callable[..., Any]]] = {
     list: {
         "toString": js_text,
         "join": lambda items, mark=",": js_text(mark).join(js_text(one) for one in items),
-        "includes": lambda items, one: one in items,
-        "indexOf": lambda items, one: items.index(one) if one in items else -1,
+        "includes": lambda items, one: _index(items, one) >= 0,
+        "indexOf": _index,
         "slice": _slice,
     },
 }

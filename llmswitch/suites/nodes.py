@@ -49,12 +49,14 @@ class Faults:
 
 
 class Source(NamedTuple):
-    """A file, or one record of it. `locate` may be slow; `trusted` tells whether the user trusts these very bytes."""
+    """A file, or one record of it, which begins in `line`. `locate` may be slow where there are many records;
+    `trusted` tells whether the user trusts these very bytes."""
 
     file: str
     locate: Callable[[Path], tuple[int, int]]
     faults: Faults
     trusted: bool = False
+    line: int | None = None
 
 
 class Node(NamedTuple):
@@ -69,6 +71,11 @@ class Node(NamedTuple):
         """Where it stands."""
         return Place(self.source.file, *self.source.locate(self.path))
 
+    @property
+    def roughly(self) -> Place:
+        """Where it stands, or where its record begins, which takes no reading."""
+        return self.place if self.source.line is None else Place(self.source.file, self.source.line, 1)
+
     def fault(self, message: str) -> None:
         """Say what is wrong with it."""
         self.source.faults.add(self.place, message)
@@ -79,7 +86,8 @@ class Node(NamedTuple):
 
     def find(self, key: str) -> Node | None:
         """The value under `key`; None where there is none or it is null."""
-        return self.at(key) if isinstance(self.value, dict) and self.value.get(key) is not None else None
+        value = self.value.get(key) if isinstance(self.value, dict) else None
+        return None if value is None else Node(value, self.source, (*self.path, key))
 
     def items(self) -> Iterator[tuple[str, Node]]:
         """The values of a mapping by key."""

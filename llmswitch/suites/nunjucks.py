@@ -64,7 +64,9 @@ def _meter(context: Context) -> Meter:
 def _shown(context: Context, value: Any) -> str:
     """What `{{ value }}` prints."""
     if isinstance(value, Undefined):
-        _meter(context).missing[str(value._undefined_name)] = None
+        # an `if` without an `else` gives what has no name
+        if value._undefined_name is not None:
+            _meter(context).missing[str(value._undefined_name)] = None
         return ""
     text = js_text(list(value) if isinstance(value, Iterator) else value)
     _meter(context).write(len(text))
@@ -96,8 +98,9 @@ def _join(context: Context, items: Any, mark: Any = "", attribute: str | None = 
     items = [] if isinstance(items, Undefined) else list(items)
     if attribute is not None:
         items = [one.get(attribute) if isinstance(one, dict) else None for one in items]
-    _meter(context).write(len(items) * len(js_text(mark)))
-    return js_text(mark).join(js_text(one) for one in items)
+    texts = [js_text(one) for one in items]
+    _meter(context).write(sum(map(len, texts)) + len(items) * len(js_text(mark)))
+    return js_text(mark).join(texts)
 
 
 @pass_context
@@ -129,8 +132,13 @@ def _range(context: Context, start: int, stop: int | None = None, step: int = 1)
     return list(numbers)
 
 
-def _dump(value: Any, indent: int = 0) -> str:
-    return js_json(list(value) if isinstance(value, Iterator) else value, min(int(indent), 10))
+@pass_context
+def _dump(context: Context, value: Any, indent: int = 0) -> str:
+    if isinstance(value, Undefined):
+        return ""
+    text = js_json(list(value) if isinstance(value, Iterator) else value, min(int(indent), 10))
+    _meter(context).write(len(text))
+    return text
 
 
 def _load(value: Any) -> Any:
@@ -186,6 +194,17 @@ def _slices(value: Any, count: int) -> list[list[Any]]:
     return [items[n * size + min(n, more) : (n + 1) * size + min(n + 1, more)] for n in range(count)]
 
 
+def _sort(value: Any, backwards: bool = False, exact: bool = False, attribute: str | None = None) -> list[Any]:
+    def key(one: Any) -> Any:
+        one = one.get(attribute) if attribute is not None and isinstance(one, dict) else one
+        if isinstance(one, (bool, int, float)):
+            return 0, one, ""
+        text = js_text(one)
+        return 1, 0, text if exact else text.lower()
+
+    return sorted(value, key=key, reverse=bool(backwards))
+
+
 def _groups(value: Iterable[Any], attribute: str) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for one in value:
@@ -209,7 +228,7 @@ _FILTERS: dict[str, Callable[..., Any]] = {
     "center": _center,
     "d": _default,
     "default": _default,
-    "dictsort": jinja_filters.do_dictsort,
+    "dictsort": lambda value: sorted(value.items(), key=lambda pair: pair[0].lower()),
     "dump": _dump,
     "e": _of_text(escape),
     "escape": _of_text(escape),
@@ -234,7 +253,7 @@ _FILTERS: dict[str, Callable[..., Any]] = {
     "select": jinja_filters.do_select,
     "selectattr": jinja_filters.do_selectattr,
     "slice": _slices,
-    "sort": jinja_filters.do_sort,
+    "sort": _sort,
     "string": js_text,
     "striptags": _of_text(lambda text: re.sub(r"<[^<>]*>", "", text).strip()),
     "sum": jinja_filters.do_sum,
@@ -251,12 +270,20 @@ _FILTERS: dict[str, Callable[..., Any]] = {
 }
 
 
+#: of Jinja2's, those that nunjucks has as well and that look at one value
+_TESTS = (
+    *("callable", "defined", "divisibleby", "even", "iterable", "lower", "mapping", "none", "number", "odd", "string"),
+    *("undefined", "upper"),
+)
+
+
 def _defined(value: Any) -> Any:
     return None if isinstance(value, Undefined) else value
 
 
 def _strictly(left: Any, right: Any) -> bool:
     """`===`: nothing equals a value of another kind."""
+    left, right = _defined(left), _defined(right)
     kinds = [float if type(one) is int else type(one) for one in (left, right)]
     return bool(kinds[0] is kinds[1] and left == right)
 
@@ -275,6 +302,12 @@ class _Translation(NodeTransformer):
         self.generic_visit(node)
         pairs = nodes.Const(isinstance(node.target, nodes.Tuple), lineno=node.lineno)
         node.iter = self._filter(node.iter, "_each", pairs)  # type: ignore[arg-type]  # an expression
+        return node
+
+    def visit_Pair(self, node: nodes.Pair) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        if isinstance(node.key, nodes.Name):
+            node.key = nodes.Const(node.key.name, lineno=node.lineno)
         return node
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
@@ -314,8 +347,9 @@ class _Environment(SandboxedEnvironment):
             cache_size=0,
         )
         self.filters = dict(_FILTERS)
-        self.tests["sameas"] = _strictly
         known = ("cycler", "joiner")
+        self.tests = {name: self.tests[name] for name in _TESTS}
+        self.tests.update(dict.fromkeys(("equalto", "eq", "sameas"), _strictly), null=lambda value: value is None)
         self.globals = {**{name: self.globals[name] for name in known}, "range": _range, "null": None}
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:

@@ -149,7 +149,7 @@ class Providers:
             if _FILE.fullmatch(node.value):
                 return self._from_file(node)
             found = self._target(node, node.value, {})
-            return [SuiteTarget(found.text, node.value, place=node.place)] if found else []
+            return [SuiteTarget(found.text, node.value, place=node.place, id=node.value)] if found else []
         if not node.is_a(dict, "a provider's id or a mapping with an id"):
             return []
         keys = list(node.value)
@@ -194,6 +194,7 @@ class Providers:
                 config.headers,
                 self._prompts(node),
                 node.place,
+                text,
             )
         ]
 

@@ -40,13 +40,13 @@ class _References:
             return [self.expanded(one, (*path, index), following) for index, one in enumerate(value)]
         if not isinstance(value, dict):
             return value
-        own = {key: self.expanded(one, (*path, key), following) for key, one in value.items() if key != "$ref"}
+        own = {key: self.expanded(one, (*path, key), following) for key, one in value.items()}
         return self._referred(value, own, path, following) if isinstance(value.get("$ref"), str) else own
 
     def _referred(self, value: dict[str, Any], own: dict[str, Any], path: Path, following: tuple[Path, ...]) -> Any:
         """What a mapping with a reference stands for, `own` being its other keys."""
         self.used = True
-        pointer = value["$ref"]
+        pointer = own.pop("$ref")
         target = _path(pointer)
         here = Node(value, self._root.source, path)
         found, there = _at(self._root.value, target) if target is not None else (None, False)

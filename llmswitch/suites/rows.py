@@ -26,7 +26,7 @@ def json_lines(files: Files, path: FilePath, asked: Node) -> Iterator[Node]:
             continue
         try:
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            yield Node(parse_json(line), Source(name, _LinePlace(line, number), files.faults))
+            yield Node(parse_json(line), Source(name, _LinePlace(line, number), files.faults, line=number))
         except UnicodeDecodeError:
             files.faults.add(Place(name, number, 1), "this is not UTF-8 text.")
         except JsonError as error:
@@ -65,7 +65,7 @@ def csv_rows(files: Files, path: FilePath, asked: Node) -> Iterator[tuple[Mappin
                 files.faults.add(Place(name, line, 1), "two columns have the same name.")
         elif len(cells) == len(header):
             row = dict(zip(header, (cell for _, cell in cells), strict=True))
-            yield row, Source(name, _CellPlace(text, line, header, cells), files.faults)
+            yield row, Source(name, _CellPlace(text, line, header, cells), files.faults, line=line)
         elif text.strip():
             files.faults.add(Place(name, line, 1), f"this row has {len(cells)} cells, and the header {len(header)}.")
 

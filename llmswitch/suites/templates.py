@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = ["RenderError", "Renderer"]
 
-_SIMPLE = re.compile(r"\{\{\s{0,100}(\w+)\s{0,100}\}\}")
+_SIMPLE = re.compile(r"\{\{\s{0,100}([A-Za-z_]\w*)\s{0,100}\}\}", re.ASCII)
+#: names that are none: a template knows them by itself
+_WORDS = frozenset(
+    (
+        *("true", "false", "none", "null", "True", "False", "None", "range", "cycler", "joiner", "loop", "self"),
+        *("caller", "and", "or", "not", "in", "is", "if", "else"),
+    )
+)
 #: how often promptfoo looks for variables in variables
 _ROUNDS = 5
 #: how many prompts are kept parsed
@@ -53,6 +60,7 @@ class Renderer:
         self._engine: Nunjucks | None = None
         #: JSON prompts as parsed, None for those that are none
         self._parsed: dict[str, Any] = {}
+        self._parts: dict[str, list[str] | None] = {}
 
     def _nunjucks(self) -> Nunjucks:
         if self._engine is None:
@@ -67,10 +75,23 @@ class Renderer:
         """`text` rendered; names without a value are added to `missing`. Raises RenderError."""
         if not _has_tags(text):
             return text
+        parts = self._simple(text)
+        if parts is not None:
+            return _joined(parts, values, missing)
         try:
             return self._nunjucks().render(text, values, missing)
         except RenderError as error:
             raise RenderError(f"the template {text[:60]!r} cannot be rendered: {error}") from error
+
+    def _simple(self, text: str) -> list[str] | None:
+        """`text` in parts, every second one a name, where it has no tags but those of names: most have none."""
+        if text not in self._parts:
+            parts = _SIMPLE.split(text)
+            simple = not _WORDS.intersection(parts[1::2]) and not any(_has_tags(part) for part in parts[::2])
+            if len(self._parts) >= _KEPT:
+                self._parts.clear()
+            self._parts[text] = parts if simple else None
+        return self._parts[text]
 
     def prompt(self, raw: str, values: Mapping[str, Any], missing: dict[str, None]) -> str:
         """A prompt as it is sent: JSON with each of its texts rendered, else a text. Raises RenderError."""
@@ -123,6 +144,21 @@ class Renderer:
             if not waiting:
                 break
         return found
+
+
+def _joined(parts: list[str], values: Mapping[str, Any], missing: dict[str, None]) -> str:
+    """A simple template filled in."""
+    found = list(parts)
+    for index in range(1, len(parts), 2):
+        name = parts[index]
+        if name in values:
+            found[index] = js_text(values[name])
+        else:
+            missing[name], found[index] = None, ""
+    text = "".join(found)
+    if len(text) > _LONGEST_VARIABLE:
+        raise RenderError(f"a text grows over {_LONGEST_VARIABLE:,} characters, by the variables in it.")
+    return text
 
 
 def _fill(values: dict[str, Any], key: str) -> bool:

@@ -100,16 +100,17 @@ def test_suites_of_ours_get_the_verdicts_that_promptfoo_gives(
     assert sum(map(len, theirs)) > 500, "the suites have shrunk: nothing is left to compare"
 
 
-def test_promptfoo_refuses_a_suite_of_ours_for_its_targets_alone(
+def test_promptfoo_refuses_a_suite_with_our_own_targets_for_that_line_alone(
     promptfoo: Promptfoo, command: Command, server: Recorder, tmp_path: Path
 ) -> None:
+    suite = tmp_path / "suite.yaml"
     text = "prompts: ['Say: {{x}}']\nproviders: [TARGET]\ntests: [{vars: {x: a}, assert: [{type: equals, value: a}]}]\n"
-    for target, told in (("local", "local"), ("claude", "claude")):
-        suite = tmp_path / f"{target}.yaml"
-        suite.write_text(text.replace("TARGET", target))
-        assert command("bench", "check", str(suite), env=_environ(server)).code == 0
-        done = promptfoo.run(suite, _environ(server))
-        assert done.returncode != 0
-        assert told in done.stdout + done.stderr
-        suite.write_text(text.replace("TARGET", "openai:chat:echo"))
-        assert [row.passed for row in promptfoo.graded(suite.rename(tmp_path / f"not-{target}.yaml"), _environ(server))] == [True]
+    suite.write_text(text.replace("TARGET", "claude"))
+    ours = {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": server.url, "ANTHROPIC_MODEL": "claude-sonnet-4-5"}
+    checked = command("bench", "check", str(suite), env=ours)
+    assert checked.code == 0, checked.err
+    refused = promptfoo.run(suite, _environ(server))
+    assert refused.returncode == 1
+    assert "claude" in refused.stdout + refused.stderr
+    suite.write_text(text.replace("TARGET", "openai:chat:echo"))
+    assert [row.passed for row in promptfoo.graded(suite, _environ(server))] == [True]

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from llmswitch.errors import ConfigError, StorageError
 from llmswitch.runs.bench.document import RunDocument
 from llmswitch.runs.bench.folder import RunFolder, find_run, list_runs
 
-__all__ = ["BLESSED", "LAST_GREEN", "difference", "earlier_runs", "find_baseline"]
+__all__ = [
+    "BLESSED",
+    "LAST_GREEN",
+    "difference",
+    "earlier_runs",
+    "find_baseline",
+    "is_green",
+    "read_runs",
+    "too_many_errors",
+]
 
 LAST_GREEN, BLESSED = "last-green", "blessed"
 #: verdicts after which a run may be measured against: the first night has nothing to be judged by
@@ -56,8 +65,7 @@ def find_baseline(named: str, base: Path, run: RunDocument, warn: Callable[[str]
 def _newest(named: str, base: Path, run: RunDocument, warn: Callable[[str], None]) -> RunFolder | None:
     passed_over = None
     for folder, document in earlier_runs(base, run, warn)[::-1]:
-        green = document.get("blessed") or (named == LAST_GREEN and document["gate"]["verdict"] in _GREEN)
-        if not green or not document["complete"]:
+        if not is_green(document) or (named == BLESSED and not document.get("blessed")):
             continue
         reason = difference(run, document)
         if reason is None:
@@ -68,17 +76,34 @@ def _newest(named: str, base: Path, run: RunDocument, warn: Callable[[str], None
     return None
 
 
+def is_green(document: RunDocument) -> bool:
+    """Whether `last-green` may mean it: it went well, or somebody said that it is good enough."""
+    if not document["complete"] or too_many_errors(document):
+        return False
+    return bool(document.get("blessed")) or document["gate"]["verdict"] in _GREEN
+
+
+def too_many_errors(document: RunDocument) -> bool:
+    """Whether of some target nothing was measured, or more calls failed than may: nothing is judged by such a run."""
+    most = document["options"]["max_errors"]
+    return any(
+        not target["samples"] or sum(target["errors"].values()) > most * target["samples"]
+        for target in document["targets"]
+    )
+
+
 def earlier_runs(base: Path, run: RunDocument, warn: Callable[[str], None]) -> Sequence[tuple[RunFolder, RunDocument]]:
     """The runs of the same suite before this one, the oldest first; one that cannot be read is warned about."""
+    before = (folder for folder in list_runs(base) if folder.id < run["id"])
+    return [(folder, one) for folder, one in read_runs(before, warn) if one["suite"] == run["suite"]]
+
+
+def read_runs(folders: Iterable[RunFolder], warn: Callable[[str], None]) -> Sequence[tuple[RunFolder, RunDocument]]:
+    """Each run's `run.json` as it is on disk, in their order; one that cannot be read is warned about."""
     found: list[tuple[RunFolder, RunDocument]] = []
-    for folder in list_runs(base):
-        if folder.id >= run["id"]:
-            continue
+    for folder in folders:
         try:
-            document = folder.read()
+            found.append((folder, folder.read()))
         except StorageError as error:
             warn(error.message)
-            continue
-        if document["suite"] == run["suite"]:
-            found.append((folder, document))
     return found

@@ -19,7 +19,7 @@ _STEP_S, _STEPS = 0.0001, 100_000
 
 
 class Watch:
-    """Counts how late the event loop comes to what is due, while `running`; and the processor time of this process."""
+    """Counts how late the event loop comes to what is due, and the processor time of its thread, which `cpu` tells."""
 
     def __init__(self, *, clock: Callable[[], float], cpu: Callable[[], float]) -> None:
         self._clock = clock
@@ -67,7 +67,7 @@ class Watch:
 
     @property
     def cpu_fraction(self) -> float | None:
-        """The share of one processor that this process took; None before it was stopped for the first time."""
+        """The share of one processor that the loop took; None before it was stopped for the first time."""
         return self._cpu_s / self.watched_s if self.watched_s else None
 
 

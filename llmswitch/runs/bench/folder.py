@@ -53,7 +53,15 @@ class RunFolder(NamedTuple):
     @property
     def blessed(self) -> bool:
         """Whether somebody said that this run is what others are to be measured by."""
-        return (self.path / _BLESSED).exists()
+        return self.blessed_at is not None
+
+    @property
+    def blessed_at(self) -> float | None:
+        """When that was said, in epoch seconds; None where it was not."""
+        try:
+            return (self.path / _BLESSED).stat().st_mtime
+        except OSError:
+            return None
 
     def bless(self, blessed: bool = True) -> None:
         """Say so, or take it back. Raises StorageError."""

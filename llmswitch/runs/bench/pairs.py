@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Halves", "Pairs", "clusters", "column", "pair"]
 
 #: units of times: few enough for each to outlast what drifts, enough for a test at a thousandth
-_STRETCHES = 24
+_STRETCHES = 16
 #: units of what belongs to cases: so few are split where there are repeats, so many are put together
 _FEWEST, _MOST = 24, 100
 

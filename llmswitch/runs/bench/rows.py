@@ -12,7 +12,7 @@ from typing import Any
 from llmswitch.errors import StorageError
 from llmswitch.runs.bench.model import SampleRow
 
-__all__ = ["RowLog", "mend", "read_rows"]
+__all__ = ["RowLog", "count_rows", "mend", "read_rows"]
 
 
 class RowLog:
@@ -100,6 +100,17 @@ def mend(path: Path) -> None:
         return
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}.") from error
+
+
+def count_rows(path: Path) -> int:
+    """How many whole lines `path` has. Raises StorageError."""
+    try:
+        with open(path, "rb") as stream:
+            return sum(part.count(b"\n") for part in iter(lambda: stream.read(1 << 20), b""))
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}.") from error
 
 
 def read_rows(path: Path) -> Iterator[SampleRow]:

@@ -181,7 +181,7 @@ def parse_slo(text: str) -> Slo:
 def slo_text(slo: Slo) -> str:
     """The SLO as it is typed."""
     bounds = {"ttft": slo.ttft_s, "itl": slo.itl_s, "e2e": slo.e2e_s}
-    parts = [f"{name}={seconds(value).replace(' ', '')}" for name, value in bounds.items() if value is not None]
+    parts = [f"{name}={value * 1000:g}ms" for name, value in bounds.items() if value is not None]
     return f"slo:{','.join(parts)},good={slo.good * 100:.6g}%"
 
 

@@ -143,8 +143,8 @@ class _Sitting:
         self.bench, self.asking, self.graders, self.watcher = bench, asking, graders, watcher
         self.labels = bench.labels
         self.clock = asking.services.clock
-        self.watch = Watch(clock=self.clock, cpu=time.process_time)
-        self.pace = Pace(clock=self.clock, cpu=time.process_time)
+        self.watch = Watch(clock=self.clock, cpu=time.thread_time)
+        self.pace = Pace(clock=self.clock, cpu=time.thread_time)
         self.samples, self.pending = RowLog(bench.folder.samples), RowLog(bench.folder.pending)
         load = bench.options.load
         most = [1 if target.call.vendor.one_at_a_time else load.concurrency for target in bench.targets]
@@ -180,7 +180,10 @@ class _Sitting:
             await self.watch.stop()
             await self.samples.aclose()
             await self.pending.aclose()
-        return Outcome(self.client(), self._measured_s(), dict(self.warmup), interrupted, error)
+        outcome = Outcome(self.client(), self._measured_s(), dict(self.warmup), interrupted, error)
+        if outcome.complete:
+            self.bench.folder.pending.unlink(missing_ok=True)  # all of it is among the samples
+        return outcome
 
     async def _taken(self) -> LLMSwitchError | None:
         """Every sample that is left, or what ended the run before that."""

@@ -26,16 +26,10 @@ def _answer(seen: Seen) -> Answer:
         choice = {"index": 0, "message": message, "finish_reason": finish}
         return Answer({**head, "object": "chat.completion", "choices": [choice], "usage": usage})
     chunk = {**head, "object": "chat.completion.chunk"}
-    said = {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}
-    ended = {"index": 0, "delta": {}, "finish_reason": finish}
-    return Answer(
-        events=(
-            {**chunk, "choices": [said]},
-            {**chunk, "choices": [ended]},
-            {**chunk, "choices": [], "usage": usage},
-            "[DONE]",
-        )
-    )
+    said = [{"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}]
+    last: dict[str, object] = {"index": 0, "delta": {}, "finish_reason": finish}
+    ended = {**chunk, "choices": [last], "usage": usage}
+    return Answer(events=({**chunk, "choices": said}, ended, "[DONE]"))
 
 
 def _last(messages: object) -> str:

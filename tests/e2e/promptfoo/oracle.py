@@ -83,7 +83,7 @@ class Promptfoo:
     def run(self, suite: Path, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         """`promptfoo eval` of a suite, with nothing of this process's environment but what it cannot do without."""
         own = self.home / suite.name
-        own.mkdir(parents=True)
+        own.mkdir(parents=True, exist_ok=True)
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(own),

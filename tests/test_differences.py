@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import permutation_test  # type: ignore[import-untyped]  # scipy has no types
 
 from llmswitch.differences import (
     detectable,
@@ -42,6 +44,19 @@ def test_where_all_swaps_can_be_made_the_p_value_is_their_share() -> None:
     expected = np.mean((signs * differences).sum(axis=1) >= differences.sum() - 1e-9)
     found = difference(mean_of(np.concatenate([np.zeros(10), differences]), np.ones(20)), 10, alternative="greater")
     assert found.p == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("alternative", ["two-sided", "greater", "less"])
+@pytest.mark.parametrize("count", [8, 60])
+def test_the_p_value_is_scipys(count: int, alternative: Literal["two-sided", "greater", "less"]) -> None:
+    differences = np.random.default_rng(count).normal(0.15, 1, count)
+    ours = difference(
+        mean_of(np.concatenate([np.zeros(count), differences]), np.ones(2 * count)), count, alternative=alternative
+    )
+    theirs = permutation_test(
+        (differences,), np.mean, permutation_type="samples", vectorized=False, alternative=alternative, rng=1
+    )
+    assert ours.p == pytest.approx(theirs.pvalue, abs=1e-12 if count == 8 else 0.015)
 
 
 def test_the_same_seed_is_the_same_difference() -> None:

@@ -127,7 +127,7 @@ class GradingProcess:
         except (OSError, TimeoutError) as error:
             raise GradingError(f"the grading process does not start: {error}.") from error
         if ready != child.READY:
-            raise GradingError(f"the grading process does not start: {sys.executable} cannot run {child.__name__}.")
+            raise EOFError(f"{sys.executable} has not started {child.__name__}")
         return process
 
     async def _end(self) -> None:

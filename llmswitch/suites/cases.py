@@ -84,7 +84,9 @@ class CaseMaker:
             target.label
             for target in self.targets
             if (target.prompts is None or any(matches(one, prompt.label, prompt.id) for one in target.prompts))
-            and (test.targets is None or any(matches(one, target.label, target.id) for one in test.targets))
+            and (
+                test.targets is None or any(matches(one, target.label, target.id, target.text) for one in test.targets)
+            )
         )
         return None if len(labels) == len(self.targets) else labels
 
@@ -94,7 +96,7 @@ class CaseMaker:
             if not any(matches(one, prompt.label, prompt.id) for prompt in self.prompts):
                 test.node.fault(f"there is no prompt {one[:80]!r}.")
         for one in (test.targets or ()) if self.filtered else ():
-            if not any(matches(one, target.label, target.id) for target in self.targets):
+            if not any(matches(one, target.label, target.id, target.text) for target in self.targets):
                 test.node.fault(f"there is no provider {one[:80]!r} in this suite.")
 
 

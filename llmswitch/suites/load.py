@@ -197,6 +197,7 @@ class _Reader:
         for number, test in enumerate(self._all(root, default), start=1):
             yield from maker.cases(number, test)
             self._files.faults.check()
+        self._files.faults.check()
 
 
 def _whole(node: Node | None, key: str) -> int | None:

@@ -11,7 +11,8 @@ from llmswitch.suites.templates import Renderer, RenderError
 
 __all__ = ["with_environment", "without_references"]
 
-_MOST = 500_000
+#: how many values all references of a file may stand for
+_MOST = 100_000
 _ENV = re.compile(r"\{\{(?:[^{}]|\}(?!\})){0,2000}\}\}")
 _NAME = re.compile(r"""\benv\.(\w{1,200})|\benv\[['"]([^'"]{1,200})['"]\]""")
 
@@ -33,7 +34,7 @@ class _References:
 
     def expanded(self, value: Any, path: Path, following: tuple[Path, ...]) -> Any:
         """`value` without references; one that leads back to itself is a fault and stands for nothing."""
-        self._size += 1
+        self._size += bool(following)
         if self._size > _MOST:
             return None
         if isinstance(value, list):

@@ -87,8 +87,9 @@ class _CellPlace:
                 cell for name, cell in zip(self._header, self._cells, strict=True) if is_expected(name, cell[1])
             ]
             return expected[int(path[1])][0] if int(path[1]) < len(expected) else 0
-        column = next((part for part in reversed(path) if part in self._header), None)
-        return 0 if column is None else self._cells[self._header.index(str(column))][0]
+        columns = (name for part in reversed(path) for name in (str(part), f"__{part}") if name in self._header)
+        column = next(columns, None)
+        return 0 if column is None else self._cells[self._header.index(column)][0]
 
 
 def _records(files: Files, path: FilePath, asked: Node) -> Iterator[tuple[int, str]]:

@@ -111,6 +111,6 @@ def test_promptfoo_refuses_a_suite_with_our_own_targets_for_that_line_alone(
     assert checked.code == 0, checked.err
     refused = promptfoo.run(suite, _environ(server))
     assert refused.returncode == 1
-    assert "claude" in refused.stdout + refused.stderr
+    assert "Could not identify provider: claude" in refused.stderr
     suite.write_text(text.replace("TARGET", "openai:chat:echo"))
     assert [row.passed for row in promptfoo.graded(suite, _environ(server))] == [True]

@@ -208,7 +208,7 @@ def test_nothing_in_a_summary_becomes_markup_a_link_or_somebody_s_name(nasty: st
 
 
 def many(answer: str) -> Callable[[], Iterator[SampleRow]]:
-    return lambda: (row(f"1.{n}", passed=n % 2 == 0, text=answer) for n in range(2000))
+    return lambda: (row(f"1.{n}", passed=n % 2 == 0, text=answer) for n in range(800))
 
 
 @pytest.mark.parametrize("name", ["csv", "junit", "markdown", "jsonl"])
@@ -224,7 +224,7 @@ def test_no_file_takes_more_memory_for_more_rows(name: str) -> None:
             for line in lines:  # type: ignore[attr-defined]  # an iterable of texts
                 self.write(line)
 
-    stream, rows = Nowhere(), many("word " * 2000)
+    stream, rows = Nowhere(), many("word " * 4000)
     tracemalloc.start()
     try:
         FORMATS[name].write(run(target("claude")), rows, [], stream)  # type: ignore[arg-type]  # as good as a TextIO

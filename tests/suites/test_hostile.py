@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,7 @@ SUITES = st.fixed_dictionaries(
         "env": VALUES,
     },
 )
-PIECES = st.lists(
-    st.sampled_from(list("-:[]{}#&*!|>'\"%@`,?\n\t \r\\") + ["a", "1", "\x85", "\ufeff", "<<: "]), max_size=40
-)
+PIECES = st.lists(st.sampled_from([*"-:[]{}#&*!|>'\"%@`,?\n\t \r\\", "a", "1", "\x85", "\ufeff", "<<: "]), max_size=40)
 
 
 def read(suite: bytes, name: str, rows: bytes = b"x,__expected\n1,2\n") -> None:
@@ -84,27 +83,25 @@ def read(suite: bytes, name: str, rows: bytes = b"x,__expected\n1,2\n") -> None:
         (Path(folder) / "t.csv").write_bytes(rows)
         path = Path(folder) / name
         path.write_bytes(suite)
-        try:
+        with suppress(ConfigError):
             for case in load_suite(path, loading=LOADING).cases():
-                json.dumps([case.prompt, case.vars], default=str).encode()
+                json.dumps(case.vars, allow_nan=False, ensure_ascii=False).encode()
                 case.prompt.encode()
-        except ConfigError as error:
-            assert error.message
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(SUITES)
 def test_any_values_anywhere(suite: Any) -> None:
     read(json.dumps(suite).encode(), "s.json")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(PIECES.map("".join))
 def test_any_yaml(text: str) -> None:
     read(f"providers: [local]\nprompts: [x]\ntests: {text}".encode(), "s.yaml")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(
         st.sampled_from(['"', ",", "\n", "\r\n", "a", "{{x}}", "contains-any:", "\x00", "é", " "]), max_size=30
@@ -114,7 +111,7 @@ def test_any_csv(text: str) -> None:
     read(b"providers: [local]\nprompts: ['{{x}}']\ntests: t.csv", "s.yaml", b"x,__expected\n" + text.encode())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=60), st.sampled_from(("s.yaml", "s.json", "s.jsonl", "s.csv")))
 def test_any_bytes(content: bytes, name: str) -> None:
     read(content, name)
@@ -126,12 +123,15 @@ def test_any_bytes(content: bytes, name: str) -> None:
         "a: &a [x]\ntests: " + "[" * 40 + "*a" + "]" * 40,
         "x-a: {$ref: '#/x-a'}\nprompts: [x]\nproviders: [local]",
         "x-a: {b: {$ref: '#/x-a'}}\nprompts: [x]\nproviders: [local]",
-        "\n".join(f"x-{n}: [{{$ref: '#/x-{n + 1}'}}, {{$ref: '#/x-{n + 1}'}}]" for n in range(60)) + "\nx-60: 1\nprompts: [x]",
-        "prompts: ['{{ a }}']\nproviders: [local]\ntests: [{vars: {" + ",".join(f"v{n}: [a,b,c,d,e,f]" for n in range(40)) + "}}]",
+        "\n".join(f"x-{n}: [{{$ref: '#/x-{n + 1}'}}, {{$ref: '#/x-{n + 1}'}}]" for n in range(60))
+        + "\nx-60: 1\nprompts: [x]",
+        "prompts: ['{{ a }}']\nproviders: [local]\ntests: [{vars: {"
+        + ",".join(f"v{n}: [a,b,c,d,e,f]" for n in range(40))
+        + "}}]",
         "prompts: ['{{ a0 }}']\nproviders: [local]\ntests:\n  - vars:\n"
         + "\n".join(f"      a{n}: '{{{{a{n + 1}}}}}{{{{a{n + 1}}}}}'" for n in range(60)),
         "prompts: ['**/**/**/*']\nproviders: [local]\ntests: file://**/**/**/*.csv",
     ],
-)  # fmt: skip
+)
 def test_what_multiplies_is_bounded(suite: str) -> None:
     read(suite.encode(), "s.yaml")

@@ -280,7 +280,8 @@ def test_a_pipe_a_folder_and_a_binary_file_are_faults(tmp_path: Path) -> None:
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
     suite = "providers: [local]\nprompts: ['{{x}}']\ntests: [pipe.csv, {vars: {x: file://folder.txt}}, {vars: {x: file://binary.txt}}]"
     found = faults(tmp_path, suite)
-    assert ["regular" in found[0][3], "regular" in found[1][3], "UTF-8" in found[2][3]] == [True, True, True]
+    said = ("regular", "directory", "UTF-8")
+    assert [word in one[3] for word, one in zip(said, found, strict=True)] == [True, True, True]
 
 
 def test_the_environment_is_for_trusted_suites_and_their_own_file_alone(tmp_path: Path) -> None:

@@ -97,9 +97,9 @@ def test_what_is_no_model_or_cannot_be_taken_is_a_fault(tmp_path: Path, provider
 
 
 def test_two_of_the_same_name_need_labels(tmp_path: Path) -> None:
-    suite = "prompts: [x]\nproviders:\n  - {id: local, config: {temperature: 0}}\n  - {id: local, config: {temperature: 1}}\n"
+    suite = "prompts: [x]\nproviders:\n" + "".join(f"  - {{id: local, config: {{seed: {n}}}}}\n" for n in (1, 2))
     assert [one[1] for one in faults(tmp_path, suite)] == [3, 4]
-    labelled = suite.replace("1}}", "1}, label: warm}")
+    labelled = suite.replace("2}}", "2}, label: warm}")
     assert [target.label for target in load(tmp_path, labelled, loading=LOADING).targets] == ["local", "warm"]
 
 

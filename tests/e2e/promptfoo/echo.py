@@ -6,11 +6,14 @@ import re
 
 from tests.servers.recorder import Answer, Recorder, Seen
 
-_TOLD = re.compile(r"Say(?:\((?P<finish>\w+)\))?: ?(?P<text>.*)", re.DOTALL)
+_TOLD = re.compile(r"Say: ?(?:\((?P<finish>length|stop)\) ?)?(?P<text>.*)", re.DOTALL)
 
 
 def echo() -> Recorder:
-    """Answers what follows `Say:` in the last message of the user, or that message; `Say(length):` is why it ended."""
+    """Answers what follows `Say:` in the last message of the user, or that message; `Say: (length) …` is why it ended.
+
+    `@model` in it becomes the name of the model that is asked.
+    """
     return Recorder(_answer)
 
 
@@ -19,6 +22,7 @@ def _answer(seen: Seen) -> Answer:
     told = _last(body["messages"])
     found = _TOLD.search(told)
     text, finish = (found["text"], found["finish"] or "stop") if found else (told, "stop")
+    text = text.replace("@model", body["model"])
     usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
     head = {"id": "c1", "created": 1, "model": body["model"]}
     if not body.get("stream"):

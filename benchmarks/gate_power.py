@@ -43,7 +43,7 @@ class Scene(NamedTuple):
     name: str
     cases: int = 40
     repeats: int = 5
-    targets: int = 2
+    targets: int = 1
     spread: float = 0.4
     drift: float = 0.0
     alike: float = 0.0
@@ -56,7 +56,7 @@ _SCENES = (
     Scene("cases far apart", spread=1.0),
     Scene("drift within a night, all targets alike", drift=0.15),
     Scene("5 repeats, half of them alike", alike=0.5),
-    Scene("drift, and repeats alike", drift=0.15, alike=0.5),
+    Scene("drift, and repeats alike, 3 targets", targets=3, drift=0.15, alike=0.5),
 )
 
 
@@ -164,7 +164,7 @@ def _print_power(workers: ProcessPoolExecutor, nights: range) -> None:
     print(f"{'samples':10}" + "".join(f"{column:>26}" for column in columns))
     needed: dict[str, int] = {}
     for cases in _SIZES:
-        scene = Scene("", cases=cases, targets=1)
+        scene = Scene("", cases=cases)
         found = list(workers.map(changed, [(scene, seed) for seed in nights], chunksize=2))
         hits = [sum(each) for each in zip(*found, strict=True)]
         print(f"{cases * 5:<10}" + "".join(f"{_share(hit, len(nights)):>26}" for hit in hits), flush=True)

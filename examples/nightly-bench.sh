@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A nightly bench: every target is asked the whole suite and held against the last night that went well. From cron:
 #
-#   0 2 * * *  cd /srv/tickets && examples/nightly-bench.sh examples/suite.yaml
+#   0 2 * * *  cd /srv/tickets && examples/nightly-bench.sh examples/nightly-suite.yaml
 #
 # Ends with llmswitch's own exit code: 0 nothing got worse, or there is nothing yet to hold it against; 3 something
 # did; 4 too little was answered to say; 5 the budget was used up; 2 there is something to be set right.
@@ -15,7 +15,7 @@ profile=${LLM_PROFILE:-nightly}     # keys, models, timeouts: profiles/nightly.e
 max_cost=${BENCH_MAX_COST:-5}       # USD a night
 
 load=(--repeats 5 --warmup 2 --concurrency 8)
-gate=(--baseline last-green --fail-if 'score:-2pp' --fail-if 'p95.duration:+20%' --fail-if 'cost:+5%')
+gate=(--baseline last-green --fail-if 'score:-2pp' --fail-if 'p50.duration:+20%' --fail-if 'cost:+5%')
 
 say() { echo "nightly-bench: $*" >&2; }
 
@@ -53,9 +53,9 @@ last=$(newest)
 if [ -n "$last" ] && [ "$code" -ne 2 ]; then
   # where links may point to, night after night; all of it is readable by you alone
   for file in report.html report.md junit.xml; do
-    if [ -e "$last/$file" ]; then cp "$last/$file" "$runs/latest-$file"; fi
+    cp "$last/$file" "$runs/latest-$file"
   done
-  if [ -n "${GITHUB_STEP_SUMMARY:-}" ]; then cat "$last/report.md" >>"$GITHUB_STEP_SUMMARY"; fi
+  if [ -n "${GITHUB_STEP_SUMMARY:-}" ]; then cat "$runs/latest-report.md" >>"$GITHUB_STEP_SUMMARY"; fi
 fi
 
 # Mail, chat, a ticket: whoever should know is told from here.

@@ -9,7 +9,7 @@ from llmswitch.errors import ConfigError
 __all__ = ["need_extra"]
 
 #: what the extra `bench` brings, by the names that are imported
-_EXTRA = ("aiohttp", "defusedxml", "jinja2", "rapidfuzz", "regress", "ruamel", "scipy", "sqlglot")
+_EXTRA = ("aiohttp", "jinja2", "rapidfuzz", "regress", "ruamel", "scipy", "sqlglot")
 
 
 def need_extra() -> None:

@@ -64,6 +64,7 @@ class Asserts:
             written.fault("an assert-set cannot hold another one.")
             return None
         judge, rubric = node.find("provider"), node.find("rubricPrompt")
+        before = node.source.faults.count
         weight, threshold = node.find("weight"), node.find("threshold")
         config, metric = node.find("config"), node.find("metric")
         assertion = Assertion(
@@ -79,7 +80,8 @@ class Asserts:
             config=config.value if config and config.is_a(dict, "a mapping") else {},
             place=node.roughly,
         )
-        fault = row.check(assertion)
+        # where a part could not be read, what that leaves missing is no fault of its own
+        fault = row.check(assertion) if node.source.faults.count == before else None
         if fault is not None:
             node.fault(fault)
         return assertion

@@ -18,7 +18,6 @@ from llmswitch.suites.prompts import Prompt, matches
 from llmswitch.suites.templates import Renderer, RenderError
 from llmswitch.suites.tests import Test
 from llmswitch.suites.values import combinations
-from llmswitch.text import encodable
 
 __all__ = ["CaseMaker", "Tally"]
 
@@ -63,7 +62,7 @@ class CaseMaker:
             self._tell(missing, test.node)
 
     def _prompt(self, raw: str, values: Mapping[str, Any], missing: dict[str, None]) -> dict[str, Any]:
-        prompt = encodable(self.renderer.prompt(raw, values, missing))
+        prompt = self.renderer.prompt(raw, values, missing)
         system, messages = conversation(prompt)
         return {"prompt": prompt, "system": system, "messages": messages}
 
@@ -89,6 +88,13 @@ class CaseMaker:
             )
         )
         return None if len(labels) == len(self.targets) else labels
+
+    def check_targets(self) -> None:
+        """Faults for targets that are asked nothing."""
+        for target in self.targets if self.filtered else ():
+            for one in target.prompts or ():
+                if target.place and not any(matches(one, prompt.label, prompt.id) for prompt in self.prompts):
+                    self.files.faults.add(target.place, f"there is no prompt {one[:80]!r}.")
 
     def check_references(self, test: Test) -> None:
         """Faults for names that stand for nothing."""

@@ -15,6 +15,7 @@ from llmswitch.paths import read_regular
 from llmswitch.suites.json_text import JsonError, json_place, offset_place, parse_json
 from llmswitch.suites.nodes import Faults, Node, Path, Source
 from llmswitch.suites.yaml12 import YamlError, parse_yaml
+from llmswitch.text import one_line
 
 __all__ = ["SCRIPTS", "Files", "is_pattern"]
 
@@ -22,7 +23,8 @@ __all__ = ["SCRIPTS", "Files", "is_pattern"]
 SCRIPTS = frozenset(
     (".js", ".cjs", ".mjs", ".ts", ".cts", ".mts", ".py", ".rb", ".go", ".sh", ".bash", ".exe", ".bat", ".cmd", ".ps1")
 )
-_LARGEST_YAML = 4_000_000
+#: what takes half a minute to read; thousands of tests belong into CSV or JSONL, which are read row by row
+_LARGEST_YAML = 2_000_000
 _LARGEST_FILE = 50_000_000
 _MOST_FILES = 10_000
 #: how many small files are kept in memory as text
@@ -48,9 +50,9 @@ class Files:
     def name(self, path: FilePath) -> str:
         """`path` as messages show it."""
         try:
-            return os.path.join(self.shown, path.relative_to(self.folder).as_posix())
+            return one_line(os.path.join(self.shown, path.relative_to(self.folder).as_posix()))
         except ValueError:
-            return str(path)
+            return one_line(str(path))
 
     def find(self, name: str, asked: Node) -> list[FilePath]:
         """The files that `name` (`file://` or not) stands for, sorted; a fault where there is none."""
@@ -103,7 +105,7 @@ class Files:
             if found is None:
                 reason = "it is no regular file"
             elif len(found[0]) > limit:
-                reason = f"it is over {limit // 1_000_000} MB"
+                reason = f"it is over {limit // 1_000_000} MB; write many tests as CSV or JSONL"
             else:
                 return found[0]
         except OSError as error:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-__all__ = ["METHODS", "calculate", "compare", "js_json", "js_number", "js_text", "truth"]
+__all__ = ["METHODS", "calculate", "compare", "js_json", "js_number", "js_text", "same", "truth"]
 
 _EXACT = 2**53
 _MOST = 1_000_000
@@ -155,7 +155,7 @@ def _double(value: float) -> float:
         return math.inf
 
 
-def _same(left: Any, right: Any) -> bool:
+def same(left: Any, right: Any) -> bool:
     """`===`: of lists and mappings, whether they are one and the same."""
     if isinstance(left, (list, tuple, dict)) or isinstance(right, (list, tuple, dict)):
         return left is right
@@ -185,11 +185,11 @@ def _within(left: Any, right: Any) -> bool:
         return js_text(left) in right
     if isinstance(right, dict):
         return js_text(left) in right
-    return any(_same(left, one) for one in right) if isinstance(right, (list, tuple)) else False
+    return any(same(left, one) for one in right) if isinstance(right, (list, tuple)) else False
 
 
 def _index(items: list[Any], wanted: Any) -> int:
-    return next((index for index, one in enumerate(items) if _same(one, wanted)), -1)
+    return next((index for index, one in enumerate(items) if same(one, wanted)), -1)
 
 
 _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {

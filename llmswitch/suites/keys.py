@@ -28,7 +28,12 @@ class Keys(NamedTuple):
         if not node.is_a(dict, f"a mapping: it is a {self.what}"):
             return False
         for key in node.value:
-            if key in self.read or key in self.silent or key.startswith("x-") or node.value[key] in (None, [], {}):
+            if (
+                key in self.read
+                or key in self.silent
+                or key.startswith(("x-", ".", "_"))
+                or node.value[key] in (None, [], {})
+            ):
                 continue
             if key in self.told:
                 warn(f"{node.at(key).place}: {key} is left out: {self.told[key]}.")

@@ -179,6 +179,7 @@ class _Reader:
     def _check(self, root: Node, default: Test, maker: CaseMaker) -> Tally:
         """Go through all cases once."""
         tally, faults = Tally(), self._files.faults
+        maker.check_targets()
         number = 0
         for number, test in enumerate(self._all(root, default), start=1):
             maker.check_references(test)

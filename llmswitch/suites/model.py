@@ -42,8 +42,8 @@ class SuiteTarget:
 
     text: str
     label: str
-    variables: Mapping[str, str] = field(default_factory=dict)
-    headers: tuple[tuple[str, str], ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     prompts: tuple[str, ...] | None = None
     place: Place | None = field(default=None, compare=False)
     id: str = ""
@@ -88,7 +88,7 @@ class Suite:
     asserted: bool
     judge: str | None = None
     graded: tuple[str, ...] = ()
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     trusted: bool = False
     repeats: int | None = None
     concurrency: int | None = None

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from llmswitch.assertions.base import Place
 from llmswitch.suites.model import Fault, SuiteError
+from llmswitch.text import one_line
 
 __all__ = ["Faults", "Node", "Path", "Source"]
 
@@ -30,7 +31,7 @@ class Faults:
 
     def add(self, place: Place, message: str) -> None:
         """Keep a fault; one that was said before is the same fault."""
-        fault = Fault(place, message)
+        fault = Fault(place, one_line(message))
         if fault in self._kept:
             return
         self.count += 1

@@ -25,7 +25,7 @@ def json_lines(files: Files, path: FilePath, asked: Node) -> Iterator[Node]:
         if not raw.strip():
             continue
         try:
-            line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
             yield Node(parse_json(line), Source(name, _LinePlace(line, number), files.faults, line=number))
         except UnicodeDecodeError:
             files.faults.add(Place(name, number, 1), "this is not UTF-8 text.")

@@ -101,9 +101,7 @@ class Tests:
 
     def default(self, node: Node | None, empty: Node) -> Test:
         """The `defaultTest`, or one in which nothing is said."""
-        if node is not None and isinstance(node.value, str):
-            path = self.files.one(node.value, node)
-            node = self.files.document(path, node) if path else None
+        node = self._loaded(node)
         return self.read(node, None) if node is not None else Test(empty, {}, ())
 
     def read(self, node: Node, default: Test | None) -> Test:
@@ -162,16 +160,12 @@ class Tests:
 
     def scenarios(self, node: Node | None, default: Test) -> Iterator[Test]:
         """The tests of scenarios: each of a scenario's with each of its configurations."""
+        node = self._loaded(node)
         if node is None or not node.is_a(list, "a list of scenarios"):
             return
-        for scenario in node.each():
-            if isinstance(scenario.value, str):
-                path = self.files.one(scenario.value, scenario)
-                document = self.files.document(path, scenario) if path else None
-                if document is None:
-                    continue
-                scenario = document  # noqa: PLW2901 - it stands for the scenario
-            if not SCENARIO.check(scenario, self.warn):
+        for one in node.each():
+            scenario = self._loaded(one)
+            if scenario is None or not SCENARIO.check(scenario, self.warn):
                 continue
             config = scenario.find("config")
             if config is None or not config.is_a(list, "a list of tests' beginnings"):
@@ -181,8 +175,15 @@ class Tests:
                 common = self.read(data, default)
                 if scenario.find("tests") is None:
                     yield common
-                for one in test_nodes(scenario.find("tests"), self.files):
-                    yield self.read(one, common)
+                for test in test_nodes(scenario.find("tests"), self.files):
+                    yield self.read(test, common)
+
+    def _loaded(self, node: Node | None) -> Node | None:
+        """`node`, or what is in the file that it names; None and a fault where that cannot be read."""
+        if node is None or not isinstance(node.value, str):
+            return node
+        path = self.files.one(node.value, node)
+        return self.files.document(path, node) if path else None
 
 
 def _references(node: Node | None) -> tuple[str, ...] | None:

@@ -51,6 +51,8 @@ def parse_yaml(text: str) -> tuple[Any, Callable[[Path], tuple[int, int]]]:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError
 
+    if "!" * 1000 in text:
+        raise YamlError("no text has a thousand exclamation marks in a row: as a tag they take for ever.", 1, 1)
     try:
         builder = _Builder(iter(YAML(typ="safe", pure=True).parse(text)))
         value, root = builder.document()
@@ -73,6 +75,11 @@ def parse_yaml(text: str) -> tuple[Any, Callable[[Path], tuple[int, int]]]:
         return spot.line, spot.column
 
     return value, locate
+
+
+def _paired(text: str) -> str:
+    """`text` with the surrogates that its escapes made joined to characters, and U+FFFD for one that is alone."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 class _Builder:
@@ -138,7 +145,7 @@ class _Builder:
             tag = "str"
         if tag not in (None, "str", "int", "float", "bool", "null", "!"):
             raise self._error(f"the tag {event.tag} means nothing here.", event)
-        text = str(event.value)
+        text = _paired(str(event.value))
         value = text if tag in ("str", "!") else self._plain(text, event)
         return value, self._spot(event, {})
 
@@ -193,7 +200,7 @@ class _Builder:
     def _key(self, kind: str, event: Any) -> str:
         if kind != "Scalar":
             raise self._error("a key must be text.", event)
-        return str(event.value)
+        return _paired(str(event.value))
 
     def _merges(self, found: tuple[Any, _Spot], event: Any) -> list[tuple[Any, _Spot]]:
         value, spot = found

@@ -140,7 +140,7 @@ def test_ctrl_c_keeps_what_was_answered_and_says_how_to_go_on(
     process = command.start(["bench", "suite.yaml", "-t", "openai"], env=vendors.environ)
     wait_for(lambda: samples_in(cwd / "runs") >= 1)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert "--resume" in err
     folder = folder_of(cwd)

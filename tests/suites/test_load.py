@@ -173,7 +173,7 @@ providers:
   - echo
   - openai:chat:gpt-4o
   - {id: openai:embedding:x}
-  - {id: local, config: {tools: [], temperature: 9, response_format: {type: json}}}
+  - {id: local, config: {tools: [x], temperature: 9}}
   - nobody:x
 nunjucksFilters: {a: b.js}
 tests:
@@ -339,9 +339,12 @@ tests:
         ("word-count", {"max": 5}, None),
         ("word-count", {"max": 5}, "short"),
     ]
-    broken = suite.replace('templates/brief"}', 'x"}').replace('#/assertionTemplates/brief", m', '#/tests", m')
-    found = faults(tmp_path, broken.replace("word-count, value: {max: 5}", "latency"))
-    assert {one[1] for one in found} == {7, 8} or {one[1] for one in found} >= {8}
+    broken = suite.replace('brief"}', 'none"}').replace("word-count, value: {max: 5}", "latency")
+    assert [(line, column, "points to nothing" in said) for _, line, column, said in faults(tmp_path, broken)] == [
+        (7, 9, True),
+        (7, 9, False),
+        (8, 9, False),
+    ]
 
 
 def test_the_fingerprint_is_of_what_is_asked_and_of_nothing_else(tmp_path: Path) -> None:
@@ -392,6 +395,16 @@ def test_repeats_and_concurrency_are_taken(tmp_path: Path) -> None:
     assert (found.repeats, found.concurrency, found.count, found.asserted) == (3, 2, 1, False)
     ((*_, message),) = faults(tmp_path, "providers: [local]\nprompts: [x]\nevaluateOptions: {repeat: 0}")
     assert "at least 1" in message or "from 1" in message
+
+
+def test_the_example_is_a_suite_that_can_be_run() -> None:
+    told: list[str] = []
+    example = Path(__file__).parents[2] / "examples" / "suite.yaml"
+    suite = load_suite(example, loading=LOADING, warn=told.append)
+    assert not told
+    assert [target.text.partition("?")[0] for target in suite.targets] == ["local"]
+    assert (suite.asserted, suite.needs_judge, suite.runs_code) == (True, False, False)
+    assert suite.count == len(list(suite.cases())) > 3
 
 
 def test_prompts_that_are_no_files_stay_texts(tmp_path: Path) -> None:

@@ -176,6 +176,8 @@ class _Sitting:
             error = await self._taken()
         except asyncio.CancelledError:
             interrupted = True
+        except LLMSwitchError as failed:  # a budget, while warming up
+            error = failed
         finally:
             await self.watch.stop()
             await self.samples.aclose()

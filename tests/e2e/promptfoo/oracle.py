@@ -122,7 +122,7 @@ def _graded(row: Mapping[str, Any]) -> Graded:
     text = str((row.get("response") or {}).get("output"))
     failed = row["failureReason"] == 2
     found = (row.get("gradingResult") or {}).get("componentResults") or ()
-    passed, score = (None, None) if failed else (row["success"], row["score"])
+    passed, score = (None, None) if failed else (row["success"], float(row["score"]))
     return Graded(provider, row["prompt"]["raw"], text, passed, score, () if failed else tuple(_top(found)))
 
 
@@ -133,7 +133,7 @@ def _top(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, bool, float]]:
         one = found[place]
         members = (one.get("metadata") or {}).get("assertionSet")
         kind = "assert-set" if members else one["assertion"]["type"]
-        top.append((kind, one["pass"], one["score"]))
+        top.append((kind, one["pass"], float(one["score"])))
         place += 1 + (members["assertionCount"] if members else 0)
     return top
 

@@ -58,6 +58,10 @@ def make_run(shell: Shell, asked: Asked) -> int:
 def resume_run(shell: Shell, asked: Asked, folder: RunFolder) -> int:
     """Go on with a run; its exit code. Raises ConfigError where its suite or its targets are not what they were."""
     document = folder.read()
+    if document["complete"]:
+        shell.note(f"run {folder.id} is complete: nothing is left to ask.")
+        print_run(shell, folder, document, as_json=asked.as_json)
+        return verdict_code(document, strict=asked.strict)
     setting = read_setting(shell, asked.again(document), document)
     return _taken(shell, asked, setting, folder)
 

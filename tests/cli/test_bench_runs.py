@@ -15,10 +15,11 @@ import pytest
 
 from llmswitch.cli.app import main
 from llmswitch.cli.shell import Shell
+from llmswitch.errors import ConfigError
 from llmswitch.runs.bench.baseline import BLESSED, LAST_GREEN, find_baseline
 from llmswitch.runs.bench.document import RunDocument
 from llmswitch.runs.bench.folder import RunFolder
-from llmswitch.runs.bench.model import Options, SampleRow
+from llmswitch.runs.bench.model import Load, Options, SampleRow
 from tests.reports.runs import failed, row, run, target
 
 NOW = datetime(2031, 11, 23, 2, tzinfo=UTC)
@@ -299,3 +300,25 @@ def test_a_night_on_which_too_little_was_answered_is_no_green_one(capsys: pytest
     found = find_baseline(LAST_GREEN, Path("runs"), night(0).read(), pytest.fail)
     assert found is not None
     assert found.id == green.id
+
+
+def test_a_run_under_another_load_is_no_baseline() -> None:
+    """Fifty calls at a time are slower than one, whatever the vendor did in the meantime."""
+    green, tonight = night(2), night(1, options=Options(repeats=2, load=Load(concurrency=50)).as_dict())
+    said: list[str] = []
+    assert find_baseline(LAST_GREEN, Path("runs"), tonight.read(), said.append) is None
+    assert said == [
+        f"run {green.id} is no baseline any more: "
+        "it offered another load (--concurrency, --rate, --arrival, --no-pace)."
+    ]
+    with pytest.raises(ConfigError, match="another load"):
+        find_baseline(green.id, Path("runs"), tonight.read(), said.append)
+
+
+def test_resuming_a_complete_run_asks_nothing_and_ends_as_that_did(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = night(1, [row("1.1", passed=False)], **gate("fail"))
+    before = folder.read()
+    code, out, err = bench(capsys, "--resume", "last")
+    assert (code, out.partition("\n")[0]) == (3, "FAIL")
+    assert "nothing is left to ask" in err
+    assert folder.read() == before

@@ -203,7 +203,7 @@ def test_a_budget_ends_a_run_that_can_be_gone_on_with(
     command: Command, cwd: Path, suite: Path, vendors: Vendors
 ) -> None:
     arguments = ["-t", "openai?max_tokens=20", "--concurrency", "1"]
-    first = command("bench", "suite.yaml", *arguments, "--max-cost", "0.0015", env=vendors.environ)
+    first = command("bench", "suite.yaml", *arguments, "--max-cost", "0.0006", env=vendors.environ)
     assert first.code == 5, first.err
     kept = len(rows_of(folder_of(cwd)))
     assert 0 < kept < 12

@@ -57,6 +57,7 @@ def target(
         "requests": samples + 3,
         "samples": samples,
         "errors": errors or {},
+        "ungraded": 0,
         "retries": 3,
         "finish_reasons": {"stop": samples},
         "duration_s": percentiles(p50, p95=p50 * 2.2),

@@ -28,18 +28,22 @@ _GREEN = ("pass", "not judged")
 def difference(run: RunDocument, other: RunDocument) -> str | None:
     """In which respect the two cannot be measured against each other, as a sentence; None where they can.
 
-    Cases and how they are graded, targets, their models and parameters must be the same; addresses need not.
+    Cases and how they are graded, targets, their models and parameters, and the load must be the same; addresses, and
+    for how long the load was offered, need not.
     """
     if run["fingerprint"] != other["fingerprint"]:
         return "its cases, prompts or assertions are others"
-    asked, before = ({target["target"]: target for target in one["targets"]} for one in (run, other))
-    for label in (*asked, *before):
-        if label not in before:
+    offered, before = ({**one["options"]["load"], "duration_s": None} for one in (run, other))
+    if offered != before:
+        return "it offered another load (--concurrency, --rate, --arrival, --no-pace)"
+    asked, earlier = ({target["target"]: target for target in one["targets"]} for one in (run, other))
+    for label in (*asked, *earlier):
+        if label not in earlier:
             return f"it did not ask {label}"
         if label not in asked:
             return f"it asked {label}, too"
         for name in ("provider", "request_model", "parameters"):
-            if asked[label][name] != before[label][name]:
+            if asked[label][name] != earlier[label][name]:
                 return f"{label} had another {name.replace('_', ' ')}"
     return None
 
@@ -84,10 +88,10 @@ def is_green(document: RunDocument) -> bool:
 
 
 def too_many_errors(document: RunDocument) -> bool:
-    """Whether of some target nothing was measured, or more calls failed than may: nothing is judged by such a run."""
+    """Whether of some target nothing was measured, or more failed than may, calls or judges: such a run judges nothing."""
     most = document["options"]["max_errors"]
     return any(
-        not target["samples"] or sum(target["errors"].values()) > most * target["samples"]
+        not target["samples"] or sum(target["errors"].values()) + target["ungraded"] > most * target["samples"]
         for target in document["targets"]
     )
 

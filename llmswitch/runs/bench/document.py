@@ -53,6 +53,8 @@ class TargetDocument(TypedDict):
     requests: int
     samples: int
     errors: dict[str, int]
+    #: samples that were answered and could not be judged
+    ungraded: int
     retries: int
     finish_reasons: dict[str, int]
     duration_s: Percentiles

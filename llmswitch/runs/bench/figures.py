@@ -58,6 +58,7 @@ def _document(target: str, head: TargetHead, data: TargetData, measured_s: float
         requests=data.requests,
         samples=len(data),
         errors=dict(data.errors),
+        ungraded=sum(passed < 0 and not failed for passed, failed in zip(data.passed, data.failed, strict=True)),
         retries=data.retries,
         finish_reasons=dict(data.finish_reasons),
         duration_s=times["duration_s"],

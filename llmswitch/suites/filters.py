@@ -276,7 +276,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
 
 #: of Jinja2's, those that nunjucks has as well and that look at one value
 _ALIKE = (
-    "callable",
     "defined",
     "divisibleby",
     "even",
@@ -289,7 +288,7 @@ _ALIKE = (
     "string",
 )
 TESTS: dict[str, Callable[..., Any]] = {
-    **{name: test for name, test in jinja_tests.TESTS.items() if name in (*_ALIKE, "undefined", "upper")},
+    **{name: getattr(jinja_tests, f"test_{name}") for name in _ALIKE},
     **dict.fromkeys(("equalto", "eq", "sameas"), _strictly),
     "null": lambda value: value is None,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import stat
@@ -16,6 +17,8 @@ import pytest
 from llmswitch.cli.app import main
 from llmswitch.cli.shell import Shell
 from llmswitch.errors import ConfigError
+from llmswitch.reports.bench_history import history_table, narrowed
+from llmswitch.reports.table import print_table
 from llmswitch.runs.bench.baseline import BLESSED, LAST_GREEN, find_baseline
 from llmswitch.runs.bench.document import RunDocument
 from llmswitch.runs.bench.folder import RunFolder
@@ -83,6 +86,15 @@ def test_the_list_has_the_newest_last_and_says_how_each_ended(capsys: pytest.Cap
         ("20311120-020000-0003", "fail", True, True),
         ("20311122-020000-0001", "pass", False, False),
     ]
+
+
+def test_in_80_cells_the_list_keeps_ids_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    folders = [night(days, suite="answers to customers") for days in (1, 2)]
+    out, table = io.StringIO(), history_table([folder.read() for folder in folders])
+    print_table(table, out, decorated=True, narrow=narrowed(table))
+    assert max(map(len, out.getvalue().splitlines())) <= 80
+    assert all(folder.id in out.getvalue() for folder in folders)
 
 
 def test_without_a_run_the_list_says_how_to_make_one(capsys: pytest.CaptureFixture[str]) -> None:

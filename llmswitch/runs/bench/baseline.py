@@ -88,7 +88,7 @@ def is_green(document: RunDocument) -> bool:
 
 
 def too_many_errors(document: RunDocument) -> bool:
-    """Whether of some target nothing was measured, or more failed than may, calls or judges: such a run judges nothing."""
+    """Whether of some target nothing was measured, or more calls or judges failed than may: it is no measure."""
     most = document["options"]["max_errors"]
     return any(
         not target["samples"] or sum(target["errors"].values()) + target["ungraded"] > most * target["samples"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from llmswitch.differences import Difference, difference, mean_of
 from llmswitch.intervals import Interval, pass_rate, quantile, samples_needed
@@ -25,8 +25,8 @@ _WIDTH = 3.92
 class Finding(NamedTuple):
     """What a rule found. `seen` says it in words; `missing`, instead, why nothing can be found.
 
-    `effect`, `low`, `high` and its standard error `error` are in the unit of `Rule.limit`; `p` is of the one-sided test
-    that nothing changed, or that the bound is kept, not corrected yet.
+    `effect`, `low`, `high` and its standard error `error` are in the unit of `Rule.limit`; `p` is of the test that
+    nothing changed, or that the bound is kept, not corrected yet.
     """
 
     effect: float | None = None
@@ -54,7 +54,8 @@ def against_baseline(rule: Rule, pairs: Pairs) -> Finding:
 
 def _change(rule: Rule, halves: Halves) -> Difference:
     statistic = halves.mean() if rule.q is None else halves.quantile(rule.q)
-    return difference(statistic, halves.number, relative=rule.kind == "share", alternative=_worse(rule))
+    # on both sides, as the interval is: one that fails has no room in it for no change, and half of alpha is in hand
+    return difference(statistic, halves.number, relative=rule.kind == "share")
 
 
 def _widest(found: Sequence[Difference]) -> Difference:
@@ -124,11 +125,7 @@ def _resampled(rule: Rule, values: NDArray[np.float64], units: NDArray[np.intp])
     units = np.unique(units, return_inverse=True)[1]
     sums, counts = np.bincount(units, values), np.bincount(units)
     statistic = mean_of(np.concatenate([counts * rule.limit, sums]), np.concatenate([counts, counts]))
-    return difference(statistic, len(sums), alternative=_worse(rule)).p
-
-
-def _worse(rule: Rule) -> Literal["greater", "less"]:
-    return "greater" if rule.worse > 0 else "less"
+    return difference(statistic, len(sums), alternative="greater" if rule.worse > 0 else "less").p
 
 
 def _missing(rule: Rule, known: int, where: str) -> str:

@@ -163,8 +163,8 @@ def _could_tell(rule: Rule, finding: Finding, level: float) -> str:
     if finding.error is None:
         return ""
     if finding.error == 0:
-        return f"What shows in fewer than {math.ceil(-math.log2(level))} cases could not have been told."
-    told = detectable(finding.error, level)
+        return f"What shows in fewer than {math.ceil(1 - math.log2(level))} cases could not have been told."
+    told = detectable(finding.error, level, sides=1 if rule.kind == "bound" else 2)
     if rule.kind == "bound":
         return f"{rule.show(rule.limit + rule.worse * told)} would have been told four times in five."
     # it must exceed the limit, too

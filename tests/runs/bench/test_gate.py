@@ -198,15 +198,15 @@ def test_a_price_where_there_was_none_is_more_than_any_share() -> None:
 
 
 def test_without_a_change_the_gate_fails_as_seldom_as_it_says() -> None:
-    """Sixty nights of 12 cases with 6 repeats, at ten times the usual alpha so that its level shows."""
+    """Forty nights of 12 cases with 6 repeats, at ten times the usual alpha so that its level shows."""
     fails = 0
-    for seed in range(60):
+    for seed in range(40):
         found = judged(
             night(2 * seed, 12, 6), "mean.duration:+0%", "score:-0pp", alpha=0.5,
             baseline=night(2 * seed + 1, 12, 6), baseline_id="r1",
         )  # fmt: skip
         fails += found["verdict"] == "fail"
-    assert 5 <= fails <= 30
+    assert 2 <= fails <= 20
 
 
 def document(**fields: Any) -> RunDocument:

@@ -125,7 +125,9 @@ def _indent(context: Context, value: Any, width: int = 4, first: bool = False) -
 @pass_context
 def _center(context: Context, value: Any, width: int = 80) -> str:
     meter_of(context).write(int(width))
-    return js_text(value).center(int(width))
+    text = js_text(value)
+    # where it cannot be in the middle, it is left of it
+    return f"{' ' * ((int(width) - len(text)) // 2)}{text}".ljust(int(width))
 
 
 @pass_context
@@ -218,7 +220,8 @@ def _groups(value: Iterable[Any], attribute: str) -> dict[str, list[Any]]:
 
 
 def _of_text(work: Callable[[str], Any]) -> Callable[[Any], Any]:
-    return lambda value: work(js_text(None if isinstance(value, Undefined) else value))
+    # what is false is as good as none
+    return lambda value: work(js_text(None if value is False else defined(value)))
 
 
 def _end(index: int) -> Callable[[Any], Any]:
@@ -274,6 +277,11 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "_truth": lambda value: not isinstance(value, Undefined) and truth(value),
 }
 
+
+def _stands(sign: str, left: Any, right: Any) -> bool:
+    return compare(sign, defined(left), defined(right))
+
+
 #: of Jinja2's, those that nunjucks has as well and that look at one value
 _ALIKE = (
     "defined",
@@ -283,12 +291,19 @@ _ALIKE = (
     "lower",
     "mapping",
     "none",
-    "number",
     "odd",
     "string",
+    "undefined",
+    "upper",
 )
 TESTS: dict[str, Callable[..., Any]] = {
     **{name: getattr(jinja_tests, f"test_{name}") for name in _ALIKE},
     **dict.fromkeys(("equalto", "eq", "sameas"), _strictly),
+    **{name: partial(_stands, sign) for name, sign in (("gt", "gt"), ("greaterthan", "gt"), ("ge", "gteq"))},
+    **{name: partial(_stands, sign) for name, sign in (("lt", "lt"), ("lessthan", "lt"), ("le", "lteq"))},
+    "falsy": lambda value: not truth(defined(value)),
+    "ne": lambda left, right: not _strictly(left, right),
     "null": lambda value: value is None,
+    "number": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool),
+    "truthy": lambda value: truth(defined(value)),
 }

@@ -6,6 +6,7 @@ may do is counted: loops, calls and what is written all end at a bound.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from functools import partial
@@ -16,7 +17,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-from llmswitch.suites.filters import FILTERS, METER, TESTS, Meter, defined, length_of, meter_of, number_range, shown
+from llmswitch.suites.filters import FILTERS, METER, TESTS, Meter, length_of, meter_of, number_range, shown
 from llmswitch.suites.javascript import METHODS, calculate, js_text
 from llmswitch.suites.templates import RenderError
 from llmswitch.text import encodable
@@ -65,6 +66,11 @@ class _Translation(NodeTransformer):
         node.test = self._filter(node.test, "_truth")  # type: ignore[arg-type]  # an expression
         return node
 
+    def visit_Not(self, node: nodes.Not) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        node.node = self._filter(node.node, "_truth")
+        return node
+
     def visit_CondExpr(self, node: nodes.CondExpr) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)
         node.test = self._filter(node.test, "_truth")
@@ -96,7 +102,9 @@ class _Environment(SandboxedEnvironment):
         return tree
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        found = calculate(operator, defined(left), defined(right))
+        # nothing is known of what has no value, and so of what it adds up to
+        left, right = (math.nan if isinstance(one, Undefined) else one for one in (left, right))
+        found = calculate(operator, left, right)
         if isinstance(found, str):
             meter_of(context).write(len(found))
         return found

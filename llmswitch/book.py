@@ -9,6 +9,7 @@ record as if the worst had happened, since nobody knows whether the vendor bille
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -213,11 +214,16 @@ class LedgerSession:
 class Book:
     """The ledger for calls that are really made, from any task of any loop. Nothing is opened before the first call.
 
-    `wall` gives epoch seconds.
+    `wall` gives epoch seconds. With `gather_s`, rows that settle nothing are kept back for so many seconds and then
+    written together, by a thread: a run that is measured has no other disk's work on its event loop. What is kept back
+    is lost with a process that is killed.
     """
 
-    def __init__(self, path: Path, *, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, *, wall: Callable[[], float] = time.time, gather_s: float = 0.0) -> None:
         self.path = path
+        self._gather_s = gather_s
+        self._gathered: list[CallRow] = []
+        self._timer: threading.Timer | None = None
         self._worker = Worker(LedgerSession(path, wall), name="llmswitch-ledger", fatal=(StorageError,))
         self._told: set[str] = set()
 
@@ -226,6 +232,13 @@ class Book:
 
         A ledger that cannot be written costs a warning, the same one only once, and never the answer.
         """
+        if self._gather_s and not reserved:
+            self._gathered.extend(rows)
+            if self._timer is None:
+                self._timer = threading.Timer(self._gather_s, self._write_gathered, (warn,))
+                self._timer.daemon = True
+                self._timer.start()
+            return
         try:
             await self._worker.do(lambda session: session.record(rows, reserved))
         except StorageError as error:
@@ -252,7 +265,19 @@ class Book:
 
     def close(self) -> None:
         """Do what is left, and let go of the file; the next call opens it again."""
+        timer = self._timer
+        if timer is not None:
+            timer.cancel()
+            timer.join()
+            timer.function(*timer.args)
         self._worker.close()
+
+    def _write_gathered(self, warn: Callable[[str], None]) -> None:
+        """Called in a thread without a loop, so that it is the worker's own thread that writes."""
+        self._timer = None
+        rows, self._gathered = self._gathered, []
+        if rows:
+            self.post(rows, (), warn)
 
     def _tell(self, error: Exception, warn: Callable[[str], None]) -> None:
         if str(error) not in self._told:

@@ -560,3 +560,38 @@ def test_kill_9_in_the_middle_of_a_call_leaves_no_reservation_stuck_and_no_room_
     _used(path, after, now=now + 120)
     assert _kept(path, "reservations") == []
     assert [kept["finish_reason"] for kept in _kept(path)] == ["interrupted", "stop"]
+
+
+def _rows(path: Path) -> int:
+    return len(_kept(path)) if path.exists() else 0
+
+
+def test_rows_that_are_gathered_are_written_together_and_all_of_them_by_the_end(path: Path) -> None:
+    async def recorded() -> int:
+        book = Book(path, gather_s=30)
+        try:
+            await asyncio.gather(*(book.record([_row("0.1")], (), pytest.fail) for _ in range(5)))
+            await asyncio.sleep(0.05)
+            return _rows(path)
+        finally:
+            await asyncio.to_thread(book.close)
+
+    assert asyncio.run(recorded()) == 0
+    assert len(_kept(path)) == 5
+
+
+def test_gathered_rows_do_not_wait_for_the_end(path: Path) -> None:
+    async def recorded() -> None:
+        book = Book(path, gather_s=0.02)
+        try:
+            for _ in range(2):
+                before = _rows(path)
+                await book.record([_row("0.1")], (), pytest.fail)
+                async with asyncio.timeout(10):
+                    while _rows(path) == before:  # noqa: ASYNC110  # another thread writes
+                        await asyncio.sleep(0.01)
+        finally:
+            await asyncio.to_thread(book.close)
+
+    asyncio.run(recorded())
+    assert len(_kept(path)) == 2

@@ -31,7 +31,7 @@ class Shared:
     Opening it touches no file: the stores are opened with the first thing that is asked of them.
     """
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, *, gather_s: float = 0.0) -> None:
         store = services.store
         self.services = services
         self.worker = Worker(
@@ -47,7 +47,7 @@ class Shared:
         )
         self.health = Health(self.worker, wall=services.wall)
         self.limiter = Limiter(self.worker, clock=services.clock, wall=services.wall)
-        self.book = Book(services.ledger.path, wall=services.wall)
+        self.book = Book(services.ledger.path, wall=services.wall, gather_s=gather_s)
         self.shelf = None if services.cache is None else Shelf(services.cache, warn=services.warn)
         self.limits = BudgetLimits(services.policy.daily, services.policy.monthly)
         limit = services.policy.max_cost

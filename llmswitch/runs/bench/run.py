@@ -42,6 +42,8 @@ __all__ = ["Bench", "Outcome", "Watcher", "run_bench"]
 _MOST_OPEN = 2000
 #: so many failures from the first on, without one answer, and a target is asked no more
 _HOPELESS = 20
+#: how long rows of the ledger are kept back, in seconds: each written at once would be on the loop that measures
+_GATHER_S = 0.5
 #: a lag that no answer is short enough to be told apart from, in seconds, and a share of a processor that leaves none
 _LATE_S, _BUSY = 0.005, 0.9
 
@@ -108,7 +110,7 @@ async def run_bench(bench: Bench, services: Services, watcher: Watcher) -> Outco
 
     Cancelling this ends it; what was answered by then is on disk.
     """
-    shared, adapters = Shared(services), Adapters(lasting=True)
+    shared, adapters = Shared(services, gather_s=_GATHER_S), Adapters(lasting=True)
     asking = Asking(services._replace(cache=None), shared, adapters.get)
     graders = Graders(bench.grading, Asking(services, shared, adapters.get), labels=bench.labels)
     try:

@@ -104,7 +104,7 @@ def summarised(folder: RunFolder, ended: Ended | None = None) -> RunDocument:
     data = RunData.read(folder.rows())
     if ended is not None:
         document["complete"] = ended.complete
-        document["client"] = ended.client
+        document["client"] = _with_earlier(ended.client, document["client"])
         document["measured_s"] = ended.measured_s
         document["warmup"] = dict(ended.warmup)
         document["finished_at"] = moment(ended.at) if ended.complete else None
@@ -118,6 +118,17 @@ def summarised(folder: RunFolder, ended: Ended | None = None) -> RunDocument:
     document["comparisons"] = comparison_documents(data, options.alpha)
     document["gate"] = _judged(document, data, options)
     return document
+
+
+def _with_earlier(client: ClientDocument, earlier: ClientDocument) -> ClientDocument:
+    """What this sitting says, and the worst of all sittings where that tells whether to believe the figures."""
+    lags = [lag for lag in (client["loop_lag_p99_s"], earlier["loop_lag_p99_s"]) if lag is not None]
+    return {
+        **client,
+        "loop_lag_p99_s": max(lags, default=None),
+        "saturated": client["saturated"] or earlier["saturated"],
+        "paced": client["paced"] or earlier["paced"],
+    }
 
 
 def _judged(document: RunDocument, data: RunData, options: Options) -> GateDocument:

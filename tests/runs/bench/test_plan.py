@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 
@@ -44,7 +44,8 @@ def test_a_block_is_one_case_and_its_order_is_the_seeds() -> None:
 
 
 def test_a_case_for_some_targets_is_asked_of_no_other() -> None:
-    found = {(call.case.id, LABELS[call.target]) for block in blocks(suite(("b",), None), LABELS, repeats=1, seed=1) for call in block.calls()}
+    plan = blocks(suite(("b",), None), LABELS, repeats=1, seed=1)
+    found = {(call.case.id, LABELS[call.target]) for block in plan for call in block.calls()}
     assert found == {("1.1", "b"), ("1.2", "a"), ("1.2", "b"), ("1.2", "c")}
     assert planned(suite(("b",), None), LABELS, 2) == 8
 
@@ -58,7 +59,7 @@ def test_constant_arrivals_are_as_far_apart_as_the_rate_says_and_targets_between
 def test_poisson_arrivals_come_at_the_rate_with_exponential_gaps_and_again_with_the_same_seed() -> None:
     load = Load(rate=20, arrival="poisson", duration_s=1)
     found = [at for at, _ in islice(arrivals(load, 1, 7), 4001)]
-    gaps = [after - before for before, after in zip(found, found[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(found)]
     mean = sum(gaps) / len(gaps)
     assert mean == pytest.approx(0.05, rel=0.06)
     assert sum(gap > mean for gap in gaps) / len(gaps) == pytest.approx(0.368, abs=0.03), "e^-1 of them are longer"

@@ -74,7 +74,6 @@ def test_a_full_disk_takes_no_half_row_and_is_told_to_each_who_wrote(tmp_path: P
     size = path.stat().st_size
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, before[1]))
     try:

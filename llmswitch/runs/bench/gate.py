@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from llmswitch.differences import detectable, holm
-from llmswitch.errors import ConfigError
 from llmswitch.intervals import pass_rate
 from llmswitch.runs.bench.checks import Finding, against_baseline, against_bound
 from llmswitch.runs.bench.data import RunData, TargetData
-from llmswitch.runs.bench.document import CheckDocument, GateDocument, RunDocument, TargetDocument
+from llmswitch.runs.bench.document import CheckDocument, GateDocument
 from llmswitch.runs.bench.figures import good_samples
 from llmswitch.runs.bench.model import Slo
 from llmswitch.runs.bench.pairs import pair
 from llmswitch.runs.bench.rules import DEFAULT_BASELINE_RULES, CaseRule, Rule, parse_rules, slo_text
-from llmswitch.types import PARAMETERS
 
-__all__ = ["GateInput", "check_same", "judge_gate"]
+__all__ = ["GateInput", "judge_gate"]
 
 #: from the worst on: what any check says, the gate says
 _VERDICTS = ("fail", "inconclusive", "pass", "not judged")
@@ -235,35 +232,3 @@ def _judge_assertions(target: str, data: TargetData, asserted: bool) -> CheckDoc
         verdict, said = "pass", f"all {of[3:]} passed."
     share = pass_rate(passed, passed + failed)
     return _document("assertions", target, verdict, said, _NOTHING if share is None else Finding(*share))
-
-
-def check_same(run: RunDocument, baseline: RunDocument) -> None:
-    """Raises ConfigError where the two did not ask the same of the same: it names the first difference."""
-    if run["fingerprint"] != baseline["fingerprint"]:
-        raise _differs(baseline, "its suite asks or grades something else")
-    names, before = ([target["target"] for target in one["targets"]] for one in (run, baseline))
-    odd = sorted(set(names) ^ set(before))
-    if odd:
-        raise _differs(baseline, f"{odd[0]} was asked only in {'this run' if odd[0] in names else 'the baseline'}")
-    earlier = {target["target"]: target for target in baseline["targets"]}
-    for target in run["targets"]:
-        for name, value in _identity(target).items():
-            was = _identity(earlier[target["target"]]).get(name)
-            if value != was:
-                raise _differs(baseline, f"{name} of {target['target']} is {value} and was {was}")
-    load, loaded = (json.dumps(one["options"].get("load"), sort_keys=True) for one in (run, baseline))
-    if load != loaded:
-        raise _differs(baseline, f"requests were offered as {loaded}, and now as {load}")
-
-
-def _identity(target: TargetDocument) -> dict[str, Any]:
-    """What decides a target's answers: not where it is asked."""
-    named = dict.fromkeys(PARAMETERS)
-    return {"the provider": target["provider"], "the model": target["request_model"], **named, **target["parameters"]}
-
-
-def _differs(baseline: RunDocument, why: str) -> ConfigError:
-    return ConfigError(
-        f"run {baseline['id']} cannot be a baseline of this one: {why}. Name another with --baseline, or bless a new "
-        f"one: llmswitch bench bless RUN."
-    )

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import random
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from llmswitch.errors import ConfigError
 from llmswitch.runs.bench.data import RunData
-from llmswitch.runs.bench.document import GateDocument, RunDocument
-from llmswitch.runs.bench.gate import GateInput, check_same, judge_gate
+from llmswitch.runs.bench.document import GateDocument
+from llmswitch.runs.bench.gate import GateInput, judge_gate
 from llmswitch.runs.bench.model import SampleRow, Slo
 from llmswitch.runs.bench.rules import parse_rules
 
@@ -207,24 +205,3 @@ def test_without_a_change_the_gate_fails_as_seldom_as_it_says() -> None:
         )  # fmt: skip
         fails += found["verdict"] == "fail"
     assert 2 <= fails <= 20
-
-
-def document(**fields: Any) -> RunDocument:
-    target = {"target": "a", "provider": "openai", "request_model": "m", "parameters": {"temperature": 0.0}}
-    return cast(RunDocument, {"id": "r1", "fingerprint": "f", "targets": [target], "options": {}, **fields})
-
-
-def test_only_a_run_of_the_same_cases_targets_and_parameters_is_a_baseline() -> None:
-    check_same(document(), document(id="r2", targets=[{**document()["targets"][0], "base_url": "http://elsewhere"}]))
-    for change, why in (
-        ({"fingerprint": "g"}, "suite"),
-        ({"targets": []}, "a was asked only in this run"),
-        ({"options": {"load": {"concurrency": 50}}}, "offered"),
-    ):
-        with pytest.raises(ConfigError, match=why):
-            check_same(document(), document(**change))
-    for name, value in (("request_model", "n"), ("parameters", {"temperature": 1.0}), ("parameters", {})):
-        other = copy.deepcopy(document())
-        cast(dict[str, Any], other["targets"][0])[name] = value
-        with pytest.raises(ConfigError, match=r"temperature|the model"):
-            check_same(document(), other)

@@ -90,6 +90,11 @@ class LLMSwitchError(Exception):
         #: text the model had already sent when the call failed
         self.partial_text = ""
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What a terminal shows of it."""
+        return (self.message,)
+
     def add(self, text: str) -> None:
         """Say more: a sentence after the message."""
         self.message = f"{self.message} {text}"

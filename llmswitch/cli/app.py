@@ -187,13 +187,15 @@ def _usage(error: typer.TyperException, argv: list[str]) -> int:
 
 
 def _fail(error: LLMSwitchError, argv: list[str]) -> int:
-    """One line on stderr; with --json the error document on stdout."""
+    """What there is to say on stderr; with --json the error document on stdout."""
     from llmswitch.cli.shell import as_json, leave
     from llmswitch.text import one_line
 
     try:
         sys.stdout.flush()
-        _complain(f"llmswitch: error: {one_line(error.message, 2000)}\n")
+        _complain(
+            "".join(f"{one_line(line, 2000)}\n" for line in (f"llmswitch: error: {error.lines[0]}", *error.lines[1:]))
+        )
         if "--json" in argv[: argv.index("--") if "--" in argv else None]:
             sys.stdout.write(as_json(error.as_dict()) + "\n")
         sys.stdout.flush()

@@ -38,7 +38,7 @@ def check_suite(shell: Shell, asked: Asked) -> None:
             }
         )
         return
-    shell.line(f"{suite.path} is fine: {count(suite.count)} cases, {count(calls)} calls.")
+    shell.line(f"{suite.path} is fine. Cases: {count(suite.count)}. Calls: {count(calls)}.")
     columns = (Column("target"), Column("model"), Column("calls", number=True), Column("cost, about", number=True))
     rows = tuple(
         (

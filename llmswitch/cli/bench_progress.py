@@ -30,13 +30,14 @@ def duration(seconds: float) -> str:
 
 
 def progress_text(
-    done: int, planned: int | None, *, failed: int, spent: Decimal, exact: bool, left_s: float | None
+    done: int, planned: int | None, *, failed: int, spent: Decimal | None, exact: bool, left_s: float | None
 ) -> str:
     """`120 of 400 · 3 errors · ~$0.12 so far · 4 min left`; what is not known yet is left out."""
     parts = [f"{done:,} of {planned:,}" if planned is not None else f"{done:,} samples"]
     if failed:
         parts.append(f"{failed:,} error{'s' if failed > 1 else ''}")
-    parts.append(f"{money(spent, exact=exact)} so far")
+    if spent is not None:
+        parts.append(f"{money(spent, exact=exact)} so far")
     if left_s is not None:
         parts.append(f"{duration(left_s)} left")
     return " · ".join(parts)
@@ -53,7 +54,9 @@ class Progress:
         self._drawn = shell.decorated(shell.stderr) and not shell.quiet
         self._done = self._failed = 0
         self._before = 0
-        self._spent, self._exact = Decimal(0), True
+        #: None as long as no price is known
+        self._spent: Decimal | None = None
+        self._exact = True
         self._began = shell.clock()
         self._next_line = self._began + _LINE_S
         self._task: asyncio.Task[None] | None = None
@@ -68,7 +71,7 @@ class Progress:
         self._done += 1
         self._failed += row.error is not None
         if row.cost is not None:
-            self._spent += Decimal(row.cost["amount"])
+            self._spent = (self._spent or Decimal(0)) + Decimal(row.cost["amount"])
             self._exact = self._exact and bool(row.cost["exact"])
         elif row.answered:
             self._exact = False

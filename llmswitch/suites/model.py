@@ -30,6 +30,12 @@ class SuiteError(ConfigError):
         super().__init__("\n".join(str(fault) for fault in faults))
         self.faults = tuple(faults)
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """How many there are, then a line for each that an editor can jump to."""
+        count = "a fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        return f"the suite has {count}, and nothing was sent:", *map(str, self.faults)
+
 
 @dataclass(frozen=True, slots=True)
 class SuiteTarget:

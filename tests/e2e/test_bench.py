@@ -268,6 +268,17 @@ def test_a_model_grades_each_answer_and_chooses_the_best_of_them(command: Comman
     assert vendors.asked.count("judge") == 3, "two rubrics, one comparison"
 
 
+def test_an_open_loop_compares_what_came_of_a_case_when_it_ends(command: Command, cwd: Path, vendors: Vendors) -> None:
+    (cwd / "suite.yaml").write_text(JUDGED)
+    vendors.behaviours = {"judge": verdict, "gpt-4o": Behaviour(text="A"), "some-model": Behaviour(text="B")}
+    load = ["--rate", "3", "--duration", "1.5s", "--judge", "openai:judge", "--arrival", "poisson", "--seed", "4"]
+    done = command("bench", "suite.yaml", "-t", "openai", "-t", "team", *load, env=vendors.environ)
+    rows = rows_of(folder_of(cwd))
+    assert rows, done.err
+    assert len({row["target"] for row in rows}) == 2
+    assert all(len(row["assertions"]) == 2 for row in rows if row["error"] is None)
+
+
 def test_a_judge_that_answers_nonsense_is_an_error_and_no_score(command: Command, cwd: Path, vendors: Vendors) -> None:
     (cwd / "suite.yaml").write_text(JUDGED.replace("      - {type: select-best, value: the shorter one}\n", ""))
     vendors.behaviours = {"judge": Behaviour(text="I like cheese.")}

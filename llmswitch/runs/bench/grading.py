@@ -106,11 +106,19 @@ class Graders:
         if _compares(case):
             self._peers_of(case, key[2]).take(key[1], self._earlier.get(key))
 
+    def arrived(self, case: Case, row: SampleRow) -> None:
+        """An answer came, or a failure, which others may be compared with: before any of them is `graded`."""
+        if _compares(case):
+            self._peers_of(case, row.repeat).take(row.target, row)
+
+    def no_more(self) -> None:
+        """Nothing will arrive any more: what there is of a case is compared."""
+        for peers in self._peers.values():
+            peers.complete.set()
+
     async def graded(self, case: Case, row: SampleRow) -> SampleRow:
         """The row with its grade; a call that failed has none. Raises BudgetError, ConfigError where a judge cannot be
         asked at all, and GradingError where no process can be started."""
-        if _compares(case):
-            self._peers_of(case, row.repeat).take(row.target, row)
         if not row.answered:
             return row
         found, bill = leaves(case.assertions), _Bill()

@@ -17,7 +17,7 @@ from dataclasses import replace
 from statistics import median
 from typing import Any, NamedTuple, Protocol
 
-from llmswitch.errors import BudgetError, ConfigError, LLMSwitchError
+from llmswitch.errors import ERRORS_BY_KIND, BudgetError, ConfigError, LLMSwitchError, ProviderError
 from llmswitch.layers.base import collect
 from llmswitch.runs.adapters import Adapters
 from llmswitch.runs.ask import Asking, Services, answer
@@ -44,8 +44,12 @@ _MOST_OPEN = 2000
 _HOPELESS = 20
 #: how long rows of the ledger are kept back, in seconds: each written at once would be on the loop that measures
 _GATHER_S = 0.5
+#: seconds between two looks at whether the last answers have come
+_LOOK_S = 0.05
 #: a lag that no answer is short enough to be told apart from, in seconds, and a share of a processor that leaves none
 _LATE_S, _BUSY = 0.005, 0.9
+#: a share of a processor up to which asking was limited by something else
+_SPARE = 0.3
 
 
 class Watcher(Protocol):
@@ -154,10 +158,13 @@ class _Sitting:
         self.open = asyncio.Semaphore(_MOST_OPEN)
         #: failures of each target since the run began; None once it answered
         self.failures: list[int | None] = [0] * len(bench.targets)
+        self.last_kinds = [ProviderError.kind] * len(bench.targets)
         #: the hashes of the keys of what earlier sittings left on disk: of a key itself there is more to keep
         self.done: set[int] = set()
         #: answers on disk that were not graded yet
         self.left: dict[Key, SampleRow] = {}
+        #: calls whose answer is still to come
+        self.arriving = 0
         self.offered = 0
         #: seconds of all calls together: over the time measured, how many were under way
         self.busy_s = 0.0
@@ -195,7 +202,13 @@ class _Sitting:
         offer = self._open_loop if self.bench.options.load.rate is not None else self._closed_loop
         try:
             async with asyncio.TaskGroup() as group:
-                await offer(group)
+                try:
+                    await offer(group)
+                except LLMSwitchError as error:  # a suite's file was changed for the worse meanwhile
+                    raise _Stopped(error) from error
+                while self.arriving:  # noqa: ASYNC110  # each ends in a task of its own
+                    await asyncio.sleep(_LOOK_S)
+                self.graders.no_more()
         except* _Stopped as stopped:
             errors += [one.error for one in _leaves(stopped)]
         return errors[0] if errors else None
@@ -225,6 +238,8 @@ class _Sitting:
     def _judge_health(self, target: int, row: SampleRow) -> None:
         seen = self.failures[target]
         self.failures[target] = None if row.answered or seen is None else seen + 1
+        if row.error is not None and row.error["kind"] in ERRORS_BY_KIND:
+            self.last_kinds[target] = row.error["kind"]
 
     async def _warm_up(self) -> None:
         """Calls that count for nothing but connections and whatever the vendor has to warm up."""
@@ -251,6 +266,7 @@ class _Sitting:
                     await self.slots[planned.target].acquire()
                     if options.load.paced:
                         await self.pace.turn()
+                self.arriving += 1
                 group.create_task(self._one(planned, None, self.slots[planned.target]))
             await asyncio.sleep(0)  # a suite of which all is on disk would hold up Ctrl-C
 
@@ -273,6 +289,7 @@ class _Sitting:
                 await self.pace.turn()
             held_s = self.clock() - ready
             late_s, due = late_s + held_s, due + held_s
+            self.arriving += 1
             group.create_task(self._one(planned, due, None))
 
     def _endless(self, target: int) -> Iterator[Planned | None]:
@@ -297,10 +314,14 @@ class _Sitting:
         """One sample, from asking to its row on disk."""
         try:
             row = self.left.pop(key_of(planned, self.labels), None)
-            if row is None:
-                row = await self._asked(planned, due, slot)
-                if row.answered and self.graders.takes_time(planned.case):
-                    await self.pending.append(row.as_dict())
+            known = row is not None
+            try:
+                row = row or await self._asked(planned, due, slot)
+                self.graders.arrived(planned.case, row)
+            finally:
+                self.arriving -= 1
+            if row.answered and not known and self.graders.takes_time(planned.case):
+                await self.pending.append(row.as_dict())
             row = await self.graders.graded(planned.case, row)
             await self.samples.append(row.as_dict())
         except LLMSwitchError as error:
@@ -333,8 +354,8 @@ class _Sitting:
         row = blank_row(planned, target.label)
         failures = self.failures[planned.target]
         if failures is not None and failures >= _HOPELESS:
-            error = LLMSwitchError(f"not asked: the first {_HOPELESS} calls to {target.label} all failed.")
-            return failed_row(row, error, 0.0)
+            told = f"not asked: the first {_HOPELESS} calls to {target.label} all failed."
+            return failed_row(row, ERRORS_BY_KIND[self.last_kinds[planned.target]](told), 0.0)
         try:
             response = await collect(answer(Route((asked(target.call, planned.case),)), self.asking))
         except (BudgetError, ConfigError):
@@ -359,7 +380,8 @@ class _Sitting:
             saturated=late or (cpu or 0.0) > _BUSY,
             offered_rps=self.offered / elapsed if elapsed else None,
             asked_rps=None if (rate := self.bench.options.load.rate) is None else rate * len(self.labels),
-            paced=elapsed > 0 and self.pace.slowed_s > 0.05 * elapsed,
+            # spacing calls that have time holds up nobody
+            paced=elapsed > 0 and self.pace.slowed_s > 0.05 * elapsed and (cpu or 0.0) > _SPARE,
             in_flight=self.busy_s / elapsed if elapsed else None,
         )
 

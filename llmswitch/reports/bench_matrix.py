@@ -28,6 +28,8 @@ _MOST_CELLS, _MOST_ANSWERS, _MOST_PROMPTS = 4000, 3_000_000, 1_000_000
 _LONGEST_ANSWER, _LONGEST_PROMPT, _MOST_REPEATS = 6000, 3000, 5
 #: assertions that are told one by one
 _MOST_REASONS = 10
+#: so many cases, and those out of sight are not laid out: nor are they in a picture of the whole page
+_MANY = 300
 
 
 class _Kept(NamedTuple):
@@ -58,7 +60,8 @@ def matrix_html(fold: Fold, rows: Rows) -> Iterator[str]:
     cases, answers, left_out = _read(fold, rows, shown)
     yield "<section><h2>Cases</h2>"
     yield f'<p class="note">{safe(_told(fold, shown, left_out))}</p>'
-    yield f'<div class="matrix" role="region" aria-label="Cases by targets" tabindex="0">{_heading(fold)}'
+    many = " many" if len(shown) > _MANY else ""
+    yield f'<div class="matrix{many}" role="region" aria-label="Cases by targets" tabindex="0">{_heading(fold)}'
     for case in shown:
         yield _line(fold, case, cases[case], answers)
     yield "</div></section>"

@@ -55,7 +55,7 @@ app = typer.Typer(
     name="llmswitch",
     cls=_Group,
     no_args_is_help=True,
-    help="Every LLM vendor behind one switch: ask one, compare several, know what each costs.",
+    help="Every LLM vendor behind one switch: ask one, compare several, bench them every night, know what each costs.",
     pretty_exceptions_enable=False,
 )
 

@@ -122,4 +122,5 @@ def test_what_an_attacker_put_into_redis_costs_no_call(
         assert (shown.code, done.code, done.document["text"]) == (0, 0, "Paris is the capital.")
         assert "warning" not in done.err
         assert json.loads(shown.out)["schema"] == "llmswitch/providers/1"
-        assert client.hvals(f"llmswitch::window:openai:gpt-4o@127.0.0.1:{vendors.port}/requests") == [b"1"]
+        window = client.hvals(f"llmswitch::window:openai:gpt-4o@127.0.0.1:{vendors.port}/requests")
+        assert sum(map(int, window)) == 1, "in whichever step of the window it went out"

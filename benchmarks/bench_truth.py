@@ -189,6 +189,8 @@ def aiperf(venv: Path, port: int, requests: int, concurrency: int) -> Seen:
             "--ui",
             "none",
             "--use-server-token-count",
+            "--tokenizer",
+            "builtin",
         ]
         done = subprocess.run(command, env=_environ(home), cwd=home, check=False, capture_output=True, text=True)
         found = next(home.rglob("profile_export_aiperf.json"), None)

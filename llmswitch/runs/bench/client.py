@@ -83,7 +83,7 @@ class Pace:
         *,
         clock: Callable[[], float],
         cpu: Callable[[], float],
-        share: float = 0.55,
+        share: float = 0.75,
         guess_s: float = 0.003,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:

@@ -15,75 +15,91 @@ from llmswitch.runs.bench.model import SampleRow
 __all__ = ["RowLog", "count_rows", "mend", "read_rows"]
 
 
-#: how long a row waits for others, in seconds: each written for itself would have the disk and a thread always at work
+#: how long a row waits for others before they are synced, in seconds: a sync for each would keep the disk at work
 _GATHER_S = 0.05
 
 
 class RowLog:
     """Appends rows to one file. What `append` was awaited for is on disk; rows that come together share one sync.
 
-    For one event loop. A disk that is full, or gone, raises StorageError at each row that it did not take.
+    A row is handed to the system as soon as it comes, so a process that is killed loses none; what the sync adds is
+    that a machine does not, either. For one event loop. A disk that is full, or gone, raises StorageError at each row
+    that it did not take.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: int | None = None
-        self._waiting: list[tuple[Mapping[str, Any], asyncio.Future[None]]] = []
+        self._waiting: list[asyncio.Future[None]] = []
         self._task: asyncio.Task[None] | None = None
-        #: where the last whole row ends, in bytes
-        self._end = 0
+        #: where the last whole row ends, and where what is synced does, in bytes
+        self._end = self._synced = 0
 
     async def append(self, row: Mapping[str, Any]) -> None:
         """Keep `row`. Once this has begun, cancelling it takes nothing back. Raises StorageError."""
+        try:
+            self._write(row)
+        except OSError as error:
+            raise self._failure(error) from error
         kept = asyncio.get_running_loop().create_future()
-        self._waiting.append((row, kept))
+        self._waiting.append(kept)
         if self._task is None:
-            self._task = asyncio.create_task(self._write_all())
+            self._task = asyncio.create_task(self._sync_all(self._open()))
         await asyncio.shield(kept)
 
     async def aclose(self) -> None:
-        """Wait for what is being written, and let go of the file."""
+        """Wait for what is being synced, and let go of the file."""
         if self._task is not None:
             await asyncio.wait([self._task])
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
-    async def _write_all(self) -> None:
-        while self._waiting:
-            await asyncio.sleep(_GATHER_S)
-            batch, self._waiting = self._waiting, []
-            failed: StorageError | None = None
-            try:
-                await asyncio.to_thread(self._write, [row for row, _ in batch])
-            except OSError as error:
-                failed = StorageError(f"cannot write {self._path}: {error.strerror}.")
-                failed.__cause__ = error
-            for _, kept in batch:
-                if failed is None:
-                    kept.set_result(None)
-                else:
-                    kept.set_exception(failed)
-                    kept.exception()  # who was cancelled meanwhile does not ask
-        self._task = None
-
-    def _write(self, rows: list[Mapping[str, Any]]) -> None:
-        """All of them or, where the disk will not, none: half a row would hide the next one."""
+    def _open(self) -> int:
         if self._file is None:
             self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            self._end = os.fstat(self._file).st_size
+            self._end = self._synced = os.fstat(self._file).st_size
             _sync_folder(self._path.parent)
-        text = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
-        left = memoryview(text.encode("utf-8", "backslashreplace"))
+        return self._file
+
+    def _write(self, row: Mapping[str, Any]) -> None:
+        """All of it or, where the disk will not, nothing: half a row would hide the next one."""
+        file = self._open()
+        left = memoryview((json.dumps(row, ensure_ascii=False, default=str) + "\n").encode("utf-8", "backslashreplace"))
         size = len(left)
         try:
             while left:
-                left = left[os.write(self._file, left) :]
-            os.fsync(self._file)
+                left = left[os.write(file, left) :]
         except OSError:
-            os.ftruncate(self._file, self._end)
+            os.ftruncate(file, self._end)
             raise
         self._end += size
+
+    async def _sync_all(self, file: int) -> None:
+        while self._waiting:
+            await asyncio.sleep(_GATHER_S)
+            batch, self._waiting = self._waiting, []
+            end = self._end
+            try:
+                await asyncio.to_thread(os.fsync, file)
+            except OSError as error:
+                batch += self._waiting  # what came meanwhile lies behind what is lost
+                self._waiting = []
+                self._end = self._synced
+                os.ftruncate(file, self._synced)
+                failed = self._failure(error)
+                failed.__cause__ = error
+                for kept in batch:
+                    kept.set_exception(failed)
+                    kept.exception()  # who was cancelled meanwhile does not ask
+            else:
+                self._synced = end
+                for kept in batch:
+                    kept.set_result(None)
+        self._task = None
+
+    def _failure(self, error: OSError) -> StorageError:
+        return StorageError(f"cannot write {self._path}: {error.strerror}.")
 
 
 def _sync_folder(path: Path) -> None:

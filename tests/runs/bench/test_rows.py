@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import resource
 import signal
 import stat
@@ -99,3 +101,42 @@ def test_a_cancelled_writer_has_written_all_the_same(tmp_path: Path) -> None:
 
     asyncio.run(cancelled())
     assert [one.case for one in read_rows(tmp_path / "rows")] == ["1.1"]
+
+
+def test_a_row_is_there_for_whoever_looks_after_a_kill_before_it_is_synced(tmp_path: Path) -> None:
+    async def seen() -> list[str]:
+        log = RowLog(tmp_path / "rows")
+        task = asyncio.create_task(log.append(row(1).as_dict()))
+        await asyncio.sleep(0)
+        found = [one.case for one in read_rows(tmp_path / "rows")]
+        assert not task.done(), "it counts once it is synced"
+        await task
+        await log.aclose()
+        return found
+
+    assert asyncio.run(seen()) == ["1.1"]
+
+
+def test_a_sync_that_fails_takes_back_what_it_was_for_and_what_came_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows"
+    write(path, row(1))
+
+    async def failing() -> tuple[BaseException | None, BaseException | None]:
+        log = RowLog(path)
+        first = asyncio.create_task(log.append(row(2).as_dict()))
+        await asyncio.sleep(0)
+        monkeypatch.setattr(os, "fsync", broken)
+        ends = await asyncio.gather(first, log.append(row(3).as_dict()), return_exceptions=True)
+        monkeypatch.undo()
+        await log.append(row(4).as_dict())
+        await log.aclose()
+        return ends
+
+    def broken(file: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    ends = asyncio.run(failing())
+    assert [str(end) for end in ends] == [f"cannot write {path}: Input/output error."] * 2
+    assert [one.case for one in read_rows(path)] == ["1.1", "1.4"]

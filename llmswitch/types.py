@@ -112,11 +112,14 @@ class Trace:
     shows nothing is doing. `lost` are attempts that may be paid for and gave no answer, `reserved` the numbers of the
     budget's reservations that the call's row in the ledger settles. `started` is when the call began, on the monotonic
     clock, and `started_at` the same in epoch seconds: the day that its cost counts for. None where nobody wrote it.
+    `own_s` are the seconds since then that went into building requests and taking answers apart: ours, and no part of
+    a latency.
     """
 
     attempts: list[Attempt] = field(default_factory=list)
     started: float | None = None
     started_at: float | None = None
+    own_s: float = 0.0
     ends: float = math.inf
     notify: Callable[[str], None] = lambda told: None
     lost: list[Spend] = field(default_factory=list)

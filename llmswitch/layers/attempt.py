@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from llmswitch.errors import (
@@ -15,6 +15,7 @@ from llmswitch.errors import (
 )
 from llmswitch.layers.base import Layer, estimated_usage, opened
 from llmswitch.providers.base import Provider
+from llmswitch.providers.ratelimits import Listener, listener, listening
 from llmswitch.types import Attempt, Chunk, Request, Response, Timing, Usage
 
 __all__ = ["AttemptLayer", "Patience"]
@@ -28,18 +29,43 @@ class Patience:
     idle_s: float = 60.0
 
 
-class _Progress:
-    """What has come so far in one attempt."""
+class _Progress(Listener):
+    """What has come so far in one attempt, and when: by the clock as its bytes go to the HTTP client and come from it.
 
-    def __init__(self, started: float) -> None:
-        self.started = started
+    To build a request takes an SDK longer than all else here, and a client that asks many at a time reads bytes late
+    enough: neither may pass for the vendor's time. Where nothing goes over HTTP, the adapter's own times count.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self.began = self.started = clock()
+        self.read: float | None = None
+        self.outer = listener()
         self.text: list[str] = []
         self.last = Chunk()
         self.first_content: float | None = None
         self.last_content: float | None = None
         self.alive = False
 
-    def take(self, chunk: Chunk, now: float) -> None:
+    def sending(self) -> None:
+        if self.started == self.began:  # of several requests the first one counts
+            self.started = self.clock()
+
+    def sent(self) -> None:
+        self.outer.sent()
+
+    def answered(self, headers: Mapping[str, str]) -> None:
+        self.outer.answered(headers)
+
+    def received(self) -> None:
+        self.read = self.clock()
+
+    def own_s(self, *, whole: bool) -> float:
+        """What did not go into waiting for the vendor. Where the answer is not whole, more was waited for."""
+        return self.started - self.began + (self.clock() - self.read if whole and self.read is not None else 0.0)
+
+    def take(self, chunk: Chunk) -> None:
+        now = self.clock() if self.read is None else self.read
         if chunk.text:
             self.text.append(chunk.text)
             self.first_content = self.first_content if self.first_content is not None else now
@@ -68,7 +94,7 @@ class AttemptLayer(Layer):
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """One attempt; see the class."""
-        progress = _Progress(self.clock())
+        progress = _Progress(self.clock)
         try:
             if request.stream:
                 async with opened(self._pieces(request, progress)) as pieces:
@@ -77,7 +103,7 @@ class AttemptLayer(Layer):
                             yield chunk
                 response = self._whole(request, progress)
             else:
-                response = self._checked(request, _with_usage(request, await self._in_one_piece(request)))
+                response = self._checked(request, _with_usage(request, await self._in_one_piece(request, progress)))
                 if response.text:
                     yield Chunk(text=response.text)
         except LLMSwitchError as error:
@@ -98,23 +124,23 @@ class AttemptLayer(Layer):
             first_s = self._first_token_s(request)
             while True:
                 try:
-                    async with asyncio.timeout(self._patience_left(progress, first_s)):
-                        chunk = await anext(source)
+                    with listening(progress):
+                        async with asyncio.timeout(self._patience_left(progress, first_s)):
+                            chunk = await anext(source)
                 except StopAsyncIteration:
                     return
                 except TimeoutError as error:
                     raise CallTimeoutError(self._silence(progress, first_s)) from error
-                progress.take(chunk, self.clock())
+                progress.take(chunk)
                 yield chunk
 
-    async def _in_one_piece(self, request: Request) -> Response:
+    async def _in_one_piece(self, request: Request, progress: _Progress) -> Response:
         """The whole answer; where another target stands ready, within half of what is left of the call."""
         left_s = (request.trace.ends - self.clock()) / 2
-        if not request.alternative or math.isinf(left_s):
-            return await self.inner.complete(request)
         try:
-            async with asyncio.timeout(left_s):
-                return await self.inner.complete(request)
+            with listening(progress):
+                async with asyncio.timeout(left_s if request.alternative and not math.isinf(left_s) else None):
+                    return await self.inner.complete(request)
         except TimeoutError as error:
             raise CallTimeoutError(f"{self.provider} sent no answer within {left_s:.3g} s.") from error
 
@@ -159,13 +185,15 @@ class AttemptLayer(Layer):
         return response
 
     def _note(self, request: Request, progress: _Progress, outcome: str, error: LLMSwitchError | None = None) -> None:
+        own_s = progress.own_s(whole=outcome == "ok")
+        request.trace.own_s += own_s
         request.trace.attempts.append(
             Attempt(
                 provider=self.provider,
                 model=request.model,
                 outcome=outcome,
                 status=200 if outcome == "ok" else error.status if error else None,
-                duration_s=self.clock() - progress.started,
+                duration_s=max(0.0, self.clock() - progress.began - own_s),
                 retry_after_s=error.retry_after_s if error else None,
             )
         )

@@ -8,7 +8,7 @@ from llmswitch.errors import LLMSwitchError, ProviderError, RateLimitError
 from llmswitch.layers.base import Layer, estimated_usage, opened
 from llmswitch.limiter import Limiter, RateLimits, Ticket
 from llmswitch.providers.base import Provider
-from llmswitch.providers.ratelimits import listening, seen_limits
+from llmswitch.providers.ratelimits import Listener, listening, seen_limits
 from llmswitch.types import Chunk, Request, Response
 
 __all__ = ["LimitLayer"]
@@ -84,7 +84,7 @@ class LimitLayer(Layer):
         return 0 if refused else None
 
 
-class _Ear:
+class _Ear(Listener):
     """Hears when the request has been written, and the headers of its answer."""
 
     def __init__(self, layer: LimitLayer, ticket: Ticket) -> None:

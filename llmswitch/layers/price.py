@@ -56,7 +56,7 @@ class PriceLayer(Layer):
                         if loading is None and not price_list_loaded():
                             loading = asyncio.create_task(asyncio.to_thread(load_price_list))
                         continue
-                    took = self.clock() - started
+                    took = max(0.0, self.clock() - started - request.trace.own_s)
                     if loading is not None:
                         await loading
                     answered = True

@@ -49,12 +49,13 @@ class TooLargeError(httpx2.DecodingError):
 class _Bounded(httpx2.AsyncByteStream):
     """A response's body, unpacked and counted; it takes the response's place for its own, which unpacks nothing."""
 
-    def __init__(self, response: httpx2.Response, most_line: int) -> None:
+    def __init__(self, response: httpx2.Response, most_line: int, heard: Listener) -> None:
         assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101  # an AsyncClient's response has one
         self._packed = response.stream
         self._packing = response.headers.get("content-encoding")
         if self._packing is not None:
             del response.headers["content-encoding"]
+        self._heard = heard
         self._left = _MOST_BYTES
         self._most_line = most_line
         self._line = 0
@@ -63,6 +64,7 @@ class _Bounded(httpx2.AsyncByteStream):
         parts = self._unpacked()
         try:
             async for part in parts:
+                self._heard.received()
                 self._left -= len(part)
                 self._line = 0 if b"\n" in part else self._line + len(part)
                 if self._left < 0 or self._line > self._most_line:
@@ -111,12 +113,12 @@ class _Client(httpx2.AsyncClient):
         follow_redirects: Any = httpx2.USE_CLIENT_DEFAULT,
     ) -> httpx2.Response:
         heard = listener()
-        if heard is not None and isinstance(request.stream, httpx2.AsyncByteStream):
+        if isinstance(request.stream, httpx2.AsyncByteStream):
             request.stream = _Told(request.stream, heard)
+        heard.sending()
         response = await super().send(request, stream=True, auth=auth, follow_redirects=follow_redirects)
-        if heard is not None:
-            heard.answered(response.headers)
-        response.stream = _Bounded(response, _MOST_LINE if stream else _MOST_BYTES)
+        heard.answered(response.headers)
+        response.stream = _Bounded(response, _MOST_LINE if stream else _MOST_BYTES, heard)
         if not stream:
             await response.aread()
         return response

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 __all__ = ["Listener", "Quota", "SeenLimits", "listener", "listening", "retry_after", "seen_limits"]
 
@@ -40,19 +40,23 @@ class SeenLimits(NamedTuple):
     tokens: Quota | None = None
 
 
-class Listener(Protocol):
-    """Hears of one request while it is under way."""
+class Listener:
+    """Hears of one request while it is under way. This one pays no heed to it."""
+
+    def sending(self) -> None:
+        """It is whole, and goes to the HTTP client."""
 
     def sent(self) -> None:
         """All of it has been written to the vendor."""
-        ...
 
     def answered(self, headers: Mapping[str, str]) -> None:
         """The response has begun."""
-        ...
+
+    def received(self) -> None:
+        """A part of the response's body was read."""
 
 
-_LISTENER: ContextVar[Listener | None] = ContextVar("llmswitch_listener", default=None)
+_LISTENER: ContextVar[Listener] = ContextVar("llmswitch_listener", default=Listener())  # noqa: B039  # it has no state
 
 
 @contextmanager
@@ -65,7 +69,7 @@ def listening(to_tell: Listener) -> Iterator[None]:
         _LISTENER.reset(token)
 
 
-def listener() -> Listener | None:
+def listener() -> Listener:
     """Whoever listens to the request that is being sent."""
     return _LISTENER.get()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -16,7 +16,8 @@ from llmswitch.errors import (
 )
 from llmswitch.layers.attempt import AttemptLayer, Patience
 from llmswitch.layers.base import collect, opened
-from llmswitch.types import Chunk, Request, Response, Usage
+from llmswitch.providers.ratelimits import listener
+from llmswitch.types import Chunk, Request, Response, Timing, Usage
 from tests.scripted import ANSWER, Clock, Scripted, question
 
 Steps = Sequence[Chunk | float | Exception | str]
@@ -60,6 +61,40 @@ def test_times_count_from_the_attempt_and_reasoning_is_no_content() -> None:
     assert response.itl_s == pytest.approx(0.5 / 4)
     assert response.output_tokens_per_s == pytest.approx(8.0)
     assert request.trace.attempts[0].duration_s == pytest.approx(5.5)
+
+
+class Wired:
+    """An adapter over HTTP: it builds for 2 s, waits for 5, and takes what came apart for 1 s a piece."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    async def complete(self, request: Request) -> Response:
+        raise NotImplementedError
+
+    async def stream(self, request: Request) -> AsyncIterator[Chunk]:
+        heard = listener()
+        self.clock.now += 2.0
+        heard.sending()
+        self.clock.now += 3.0
+        heard.sending()  # a second request counts for nothing
+        for piece in (Chunk(text="a"), Chunk(text="b"), Chunk(finish_reason="stop", usage=Usage(1, 2, 0, 0, 0))):
+            self.clock.now += 2.0
+            heard.received()
+            self.clock.now += 1.0
+            yield piece
+
+    async def aclose(self) -> None:
+        pass
+
+
+def test_what_the_client_itself_takes_is_no_part_of_any_time() -> None:
+    clock, request = Clock(), question()
+    response = ask(AttemptLayer(Wired(clock), provider="w", patience=Patience(), clock=clock), request)
+    assert clock.now == 114.0
+    assert response.timing == Timing(time_to_first_token_s=5.0, content_span_s=3.0)
+    assert request.trace.attempts[-1].duration_s == 11.0
+    assert request.trace.own_s == 3.0
 
 
 @pytest.mark.parametrize("usage", [Usage(1, 1, 0, 0, 0), Usage(1, 9, 0, 0, None), None])

@@ -10,11 +10,11 @@ import pytest
 from llmswitch.errors import CallConnectionError
 from llmswitch.providers.base import Endpoint
 from llmswitch.providers.http import HTTP_ERRORS, http_client
-from llmswitch.providers.ratelimits import listening
+from llmswitch.providers.ratelimits import Listener, listening
 from tests.servers.recorder import Answer, Recorder
 
 
-class Ear:
+class Ear(Listener):
     """Writes down what it hears."""
 
     def __init__(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -44,6 +45,8 @@ _MOST_OPEN = 2000
 _HOPELESS = 20
 #: how long rows of the ledger are kept back, in seconds: each written at once would be on the loop that measures
 _GATHER_S = 0.5
+#: the longest that another thread may keep the interpreter from the loop, in seconds
+_SWITCH_S = 0.0005
 #: seconds between two looks at whether the last answers have come
 _LOOK_S = 0.05
 #: a lag that no answer is short enough to be told apart from, in seconds, and a share of a processor that leaves none
@@ -123,7 +126,7 @@ async def run_bench(bench: Bench, services: Services, watcher: Watcher) -> Outco
         await connected(calls, adapters)
         await rehearse(calls)
         sitting = _Sitting(bench, asking, graders, watcher)
-        with _no_collecting():
+        with _undisturbed():
             return await sitting.made()
     finally:
         await graders.aclose()
@@ -132,13 +135,17 @@ async def run_bench(bench: Bench, services: Services, watcher: Watcher) -> Outco
 
 
 @contextmanager
-def _no_collecting() -> Iterator[None]:
-    """What is there now stays: looking through all of it again and again would be read as somebody's latency."""
+def _undisturbed() -> Iterator[None]:
+    """What would be read as somebody's latency: the collector looking through all that stays, again and again, and a
+    thread that writes to the disk keeping the loop's for the five milliseconds that Python lets it."""
     gc.collect()
     gc.freeze()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_S)
     try:
         yield
     finally:
+        sys.setswitchinterval(before)
         gc.unfreeze()
 
 
@@ -345,7 +352,7 @@ class _Sitting:
         self._judge_health(planned.target, row)
         if row.answered:
             self.durations.append(ended - started)
-        late = None if due is None or not row.answered else ended - due
+        late = None if due is None or row.duration_s is None or not row.answered else started - due + row.duration_s
         return replace(row, at_s=self.before_s + (due or started) - self.began, scheduled_latency_s=late)
 
     async def _ask(self, planned: Planned, started: float) -> SampleRow:

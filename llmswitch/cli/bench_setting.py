@@ -83,7 +83,11 @@ class Asked(NamedTuple):
         """For a run that is resumed: what was asked then; permissions, money and patience are given anew."""
         kept = document["asked"]
         values = {name: kept[name] for name in _KEPT if kept.get(name) is not None}
-        values["targets"] = tuple(kept.get("targets") or ())
+        targets = values.pop("targets", [])
+        whole = isinstance(targets, list) and all(isinstance(one, str) for one in (*targets, *values.values()))
+        if not whole:
+            raise ConfigError(f"what run.json of {document['id']} has under 'asked' is damaged: begin a new run.")
+        values["targets"] = tuple(targets)
         profile = self.profile or document["profile"]
         return self._replace(**values, suite=document["suite_path"], profile=profile)
 

@@ -19,6 +19,8 @@ _MOST, _LONGEST = 100, 60
 
 #: a case and a target
 _Cell = tuple[str, str]
+#: how often a case passed with a target, how many of its answers were judged, and how many calls brought none
+_Tally = tuple[int, int, int]
 #: a figure in either run
 _Both = tuple[Reading | None, Reading | None]
 
@@ -69,8 +71,8 @@ def diff_document(a_doc: RunDocument, a_rows: Rows, b_doc: RunDocument, b_rows: 
                 "case": one.case,
                 "target": one.target,
                 **{
-                    side: {"passed": passed, "judged": judged, "answer": told.get(one.cell)}
-                    for side, (passed, judged), told in zip("ab", (one.before, one.after), texts, strict=True)
+                    side: {"passed": passed, "judged": judged, "errors": errors, "answer": told.get(one.cell)}
+                    for side, (passed, judged, errors), told in zip("ab", (one.before, one.after), texts, strict=True)
                 },
             }
             for one in changed
@@ -79,12 +81,12 @@ def diff_document(a_doc: RunDocument, a_rows: Rows, b_doc: RunDocument, b_rows: 
 
 
 class _Changed(NamedTuple):
-    """A case whose share of passes with a target is another: passed and judged, before and after."""
+    """A case that passed another share of the times that it was asked of a target: before and after."""
 
     case: str
     target: str
-    before: tuple[int, int]
-    after: tuple[int, int]
+    before: _Tally
+    after: _Tally
 
     @property
     def cell(self) -> _Cell:
@@ -166,23 +168,31 @@ def _change(title: str, both: _Both) -> str:
     return f"{found * 100:+.1f} {'pp' if title in _POINTS else '%'}".replace("-", "−")
 
 
-def _tallies(rows: Rows) -> dict[_Cell, tuple[int, int]]:
-    """How often a case passed with a target, and of how many askings that were judged."""
-    found: dict[_Cell, tuple[int, int]] = {}
+def _tallies(rows: Rows) -> dict[_Cell, _Tally]:
+    """What was neither judged nor an error says nothing."""
+    found: dict[_Cell, _Tally] = {}
     for row in rows():
-        if row.passed is not None:
-            passed, judged = found.get((row.case, row.target), (0, 0))
-            found[row.case, row.target] = passed + row.passed, judged + 1
+        if row.passed is not None or row.error is not None:
+            passed, judged, errors = found.get((row.case, row.target), (0, 0, 0))
+            found[row.case, row.target] = (
+                passed + bool(row.passed),
+                judged + (row.passed is not None),
+                errors + (row.error is not None),
+            )
     return found
 
 
-def _share(tally: tuple[int, int]) -> float:
-    passed, judged = tally
-    return passed / judged
+def _share(tally: _Tally) -> float:
+    passed, judged, errors = tally
+    return passed / (judged + errors)
 
 
-def _passes(tally: tuple[int, int]) -> str:
-    return f"{tally[0]}/{tally[1]}"
+def _passes(tally: _Tally) -> str:
+    passed, judged, errors = tally
+    parts = [f"{passed}/{judged}"] if judged else []
+    if errors:
+        parts.append(f"{errors} error{'' if errors == 1 else 's'}")
+    return ", ".join(parts)
 
 
 def _firsts(rows: Rows, shown: Sequence[_Changed]) -> dict[_Cell, str]:

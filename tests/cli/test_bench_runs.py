@@ -189,11 +189,42 @@ def test_a_diff_names_what_changed_and_warns_where_something_else_was_asked(caps
         {
             "case": "1.1",
             "target": "claude",
-            "a": {"passed": 1, "judged": 1, "answer": "30 days"},
-            "b": {"passed": 0, "judged": 1, "answer": "never"},
+            "a": {"passed": 1, "judged": 1, "errors": 0, "answer": "30 days"},
+            "b": {"passed": 0, "judged": 1, "errors": 0, "answer": "never"},
         }
     ]
     assert {"target": "claude", "figure": "E2E p50", "a": 1.2, "b": 1.2, "change": 0.0} in told["figures"]
+
+
+def test_a_diff_names_a_case_that_is_answered_no_more(capsys: pytest.CaptureFixture[str]) -> None:
+    night(2, [row("1.1"), row("1.2"), failed("1.3", "claude")])
+    night(1, [failed("1.1", "claude"), row("1.2"), row("1.2", repeat=1, passed=None), failed("1.3", "claude")])
+    code, out, _ = bench(capsys, "diff", "20311121", "last")
+    assert code == 0
+    assert re.search(r"1\.1 +claude +1/1 → 1 error +You may return", out)
+    assert "1 case changed" in out
+
+
+def test_a_baseline_that_was_moved_away_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    before = night(2, [row("1.1")])
+    night(1, [row("1.1")], complete=False, targets=[target(samples=0)], **gate("pass", before))
+    before.path.rename("elsewhere")
+    told = json.loads(bench(capsys, "show", "--json")[1])
+    assert (told["gate"]["verdict"], told["warnings"]) == (
+        "inconclusive",
+        [
+            f"the baseline is not in {before.path.resolve()} any more: nothing can be held against it. "
+            "Put it back, or begin anew."
+        ],
+    )
+
+
+@pytest.mark.parametrize("asked", [{"targets": "claude"}, {"targets": [1]}, {"timeout": 5}])
+def test_a_damaged_run_is_not_gone_on_with(capsys: pytest.CaptureFixture[str], asked: dict[str, Any]) -> None:
+    night(1, [row("1.1")], complete=False, asked=asked)
+    code, _, err = bench(capsys, "--resume", "last")
+    assert code == 2
+    assert "under 'asked' is damaged" in err
 
 
 def test_every_format_is_made_from_what_is_on_disk_to_stdout_or_a_file(capsys: pytest.CaptureFixture[str]) -> None:

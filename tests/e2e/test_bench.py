@@ -219,6 +219,18 @@ def test_a_budget_ends_a_run_that_can_be_gone_on_with(
     assert len(vendors.asked) == 12
 
 
+def test_a_budget_that_the_warm_up_takes_ends_the_run_before_a_sample(
+    command: Command, cwd: Path, suite: Path, vendors: Vendors
+) -> None:
+    arguments = ["-t", "openai?max_tokens=20", "--concurrency", "1", "--warmup", "8", "--max-cost", "0.0006"]
+    done = command("bench", "suite.yaml", *arguments, env=vendors.environ)
+    assert done.code == 5, done.err
+    assert not (folder_of(cwd) / "samples.jsonl").exists()
+    assert 0 < len(vendors.asked) < 8
+    again = command("bench", "--resume", "last", "--json", "--max-cost", "1", env=vendors.environ)
+    assert (again.code, again.document["targets"][0]["samples"]) == (0, 12)
+
+
 def test_an_open_loop_asks_when_it_is_due_however_slow_the_answers_are(
     command: Command, cwd: Path, suite: Path, vendors: Vendors
 ) -> None:

@@ -186,6 +186,7 @@ def test_a_diff_shows_figures_and_the_cases_that_changed_with_both_answers() -> 
     assert changes["E2E p50"] == "+10.0 %"
     assert changes["pass"] == "−10.0 pp"
     assert cases.rows == (
+        ("1.3", "a", "1/1 → 1 error", "You may return them within **30 days**.", "timeout"),
         ("1.1", "a", "2/2 → 1/2", "it", "is not"),
         ("1.2", "a", "0/1 → 1/1", "You may return them within **30 days**.", "now"),
     )

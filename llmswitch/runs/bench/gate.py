@@ -67,7 +67,11 @@ def _reason(checks: list[CheckDocument], verdict: str | None) -> str:
     if verdict is None:
         return "There is no sample to judge."
     found = [check for check in checks if check["verdict"] == verdict]
-    return found[0]["reason"] if len(checks) == 1 else f"{verdict}: {len(found)} of {len(checks)} checks."
+    first = found[0]
+    if len(checks) == 1 or verdict in ("pass", "not judged"):
+        return first["reason"] if len(checks) == 1 else f"{verdict}: {len(found)} of {len(checks)} checks."
+    of = f"{len(found)} of {len(checks)} checks"
+    return f"{verdict}: {of}{', first of' if len(found) > 1 else ','} {first['target']}: {first['reason']}"
 
 
 class _Tested(NamedTuple):

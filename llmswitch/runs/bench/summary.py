@@ -117,7 +117,17 @@ def summarised(folder: RunFolder, ended: Ended | None = None) -> RunDocument:
     document["targets"] = target_documents(data, heads, measured_s=document["measured_s"], slo=options.slo)
     document["comparisons"] = comparison_documents(data, options.alpha)
     document["gate"] = _judged(document, data, options)
+    gone = _gone(document["gate"]["baseline"])
+    if gone is not None and gone not in document["warnings"]:
+        document["warnings"].append(gone)
     return document
+
+
+def _gone(baseline: str | None) -> str | None:
+    """What to say of a baseline that was there when the run was begun."""
+    if baseline is None or RunFolder(Path(baseline)).samples.exists():
+        return None
+    return f"the baseline is not in {baseline} any more: nothing can be held against it. Put it back, or begin anew."
 
 
 def _with_earlier(client: ClientDocument, earlier: ClientDocument) -> ClientDocument:

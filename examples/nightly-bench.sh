@@ -19,11 +19,14 @@ gate=(--baseline last-green --fail-if 'score:-2pp' --fail-if 'p50.duration:+20%'
 
 say() { echo "nightly-bench: $*" >&2; }
 
-# The folder of the newest run, nothing where there is none: ids begin with their date.
+# The folder of this suite's newest run, nothing where there is none: ids begin with their date.
 newest() {
-  local found
-  for found in "$runs"/*/run.json; do :; done
-  if [ -e "$found" ]; then dirname "$found"; fi
+  local found last="" path=${suite#./}
+  case $path in /*) ;; *) path=$(pwd -P)/$path ;; esac
+  for found in "$runs"/*/run.json; do
+    if grep -qsF "\"suite_path\": \"$path\"" "$found"; then last=${found%/run.json}; fi
+  done
+  echo "$last"
 }
 
 # Whether that run was cut off, and not long ago.
@@ -51,11 +54,13 @@ fi
 
 last=$(newest)
 if [ -n "$last" ] && [ "$code" -ne 2 ]; then
+  # a run that was killed may have no reports yet: they are made of what is on disk
+  if [ ! -e "$last/report.md" ]; then llmswitch bench show "$last" >&2 || say "no report of $last"; fi
   # where links may point to, night after night; all of it is readable by you alone
   for file in report.html report.md junit.xml; do
-    cp "$last/$file" "$runs/latest-$file"
+    if [ -e "$last/$file" ]; then cp "$last/$file" "$runs/latest-$file"; fi
   done
-  if [ -n "${GITHUB_STEP_SUMMARY:-}" ]; then cat "$runs/latest-report.md" >>"$GITHUB_STEP_SUMMARY"; fi
+  if [ -n "${GITHUB_STEP_SUMMARY:-}" ] && [ -e "$last/report.md" ]; then cat "$last/report.md" >>"$GITHUB_STEP_SUMMARY"; fi
 fi
 
 # Mail, chat, a ticket: whoever should know is told from here.

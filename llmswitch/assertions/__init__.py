@@ -80,8 +80,8 @@ _ROWS = (
     Row("python", "code", "run_python", (checks.text,), code=True),
     Row("llm-rubric", "judgings", "RUBRIC", (checks.rubric, checks.share), graded=True),
     Row("model-graded-closedqa", "judgings", "CLOSED_QA", (checks.any_text,), graded=True, negatable=False),
-    Row("model-graded-factuality", "judgings", "FACTUALITY", (checks.any_text,), graded=True, negatable=False),
-    Row("factuality", "judgings", "FACTUALITY", (checks.any_text,), graded=True, negatable=False),
+    Row("model-graded-factuality", "judgings", "FACTUALITY", (checks.category_scores,), graded=True, negatable=False),
+    Row("factuality", "judgings", "FACTUALITY", (checks.category_scores,), graded=True, negatable=False),
     Row("select-best", "judgings", "BEST", (checks.text,), graded=True, compares=True, negatable=False),
     Row("assert-set", "grade", "fold", (checks.members,), negatable=False, members=True),
 )

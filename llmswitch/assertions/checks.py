@@ -11,6 +11,7 @@ from llmswitch.assertions.base import Assertion, GradingError
 __all__ = [
     "Check",
     "any_text",
+    "category_scores",
     "count",
     "elements",
     "finish_reason",
@@ -30,6 +31,9 @@ __all__ = [
 
 Check = Callable[[Assertion], str | None]
 
+#: beyond it, a sum of weights may be infinite, and a score no number
+_HEAVIEST = 1_000_000_000
+
 
 def numbers(assertion: Assertion) -> str | None:
     """Of every assertion: threshold and weight."""
@@ -38,7 +42,7 @@ def numbers(assertion: Assertion) -> str | None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             return f"its {name} has to be a number."
-    return "its weight has to be 0 or more." if assertion.weight < 0 else None
+    return None if 0 <= assertion.weight <= _HEAVIEST else f"its weight has to be a number from 0 to {_HEAVIEST:,}."
 
 
 def threshold(assertion: Assertion) -> str | None:
@@ -114,6 +118,19 @@ def rubric(assertion: Assertion) -> str | None:
     return None if isinstance(value, str | dict | list) else "its value has to be a text or an object."
 
 
+def category_scores(assertion: Assertion) -> str | None:
+    """A text; and what its config says that a category scores, is a score."""
+    from llmswitch.assertions.judgings import CATEGORY_NAMES
+    from llmswitch.assertions.measures import number_of
+
+    for name in CATEGORY_NAMES:
+        given = assertion.config.get(name)
+        score = number_of(given)
+        if given is not None and (score is None or not 0 <= score <= 1):
+            return f"{name} in its config has to be a number from 0 to 1."
+    return any_text(assertion)
+
+
 def json_schema(assertion: Assertion) -> str | None:
     """Nothing, or a JSON Schema as an object or as text."""
     from llmswitch.assertions.schema import schema_fault, schema_of
@@ -146,8 +163,9 @@ def sql(assertion: Assertion) -> str | None:
     for key in ("allowedTables", "allowedColumns"):
         if not isinstance(value.get(key, []), list):
             return f"its {key} has to be a list."
+    # of an object, no template is filled in
     database = str(value.get("databaseType") or "MySQL")
-    known = database.lower() in DIALECTS or _template(database)
+    known = database.lower() in DIALECTS
     return None if known else f"there is no parser for the SQL of {database}. Known: {', '.join(DIALECTS)}."
 
 

@@ -68,7 +68,7 @@ def finding_of(assertion: Assertion, result: Any) -> Finding:
         return Finding(passed, float(passed), f"the code returned {result}")
     if _is_number(result):
         reached = result > 0 if assertion.threshold is None else result >= assertion.threshold
-        return Finding(reached != assertion.negated, float(result), f"the code returned {result:g}")
+        return Finding(reached != assertion.negated, _share(result), f"the code returned {result:g}")
     if isinstance(result, dict):
         return _from_object(assertion, result)
     return Finding(
@@ -95,8 +95,16 @@ def _from_object(assertion: Assertion, result: Mapping[str, Any]) -> Finding:
     score = float(score)
     if assertion.threshold is not None and score < assertion.threshold:
         passed, reason = False, f"the score {score:g} is below {assertion.threshold:g}: {reason}"
-    return Finding(passed != assertion.negated, score, reason)
+    return Finding(passed != assertion.negated, _share(score), reason)
+
+
+def _share(number: float) -> float:
+    """As a score: what is beyond 0 or 1 is no better than they are, or one sample would outweigh all others."""
+    return min(1.0, max(0.0, float(number)))
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number that no double holds
+        return False

@@ -17,6 +17,9 @@ from typing import Any
 
 __all__ = ["function_of", "main"]
 
+#: characters of a result, as JSON: whoever asked reads all of it
+_LONGEST = 1_000_000
+
 
 def function_of(value: str) -> Callable[[str, Any], Any]:
     """What a suite's value stands for. Raises whatever its code raises."""
@@ -62,6 +65,8 @@ def main(limit_s: float) -> None:
         if inspect.isawaitable(result):
             result = asyncio.run(_awaited(result))
         said = json.dumps({"result": result})
+        if len(said) > _LONGEST:
+            raise ValueError(f"it returned over {_LONGEST:,} characters")
     except (Exception, SystemExit) as error:  # whatever it raises is what is told of it
         said = json.dumps({"error": f"{type(error).__name__}: {error}"})
     results.write(said)

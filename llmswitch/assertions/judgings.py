@@ -13,7 +13,7 @@ from llmswitch.assertions.measures import number_of
 from llmswitch.assertions.rubric_prompt import as_json, inserted
 from llmswitch.text import one_line
 
-__all__ = ["BEST", "CLOSED_QA", "FACTUALITY", "RUBRIC", "Judging", "asked_of"]
+__all__ = ["BEST", "CATEGORY_NAMES", "CLOSED_QA", "FACTUALITY", "RUBRIC", "Judging", "asked_of"]
 
 #: of a reply, its last ones: reading them leniently is no work for an event loop
 _MOST_CHARACTERS = 10_000
@@ -113,6 +113,7 @@ _CATEGORIES = {
     "D": ("it contradicts the expert", "disagree", 0.0),
     "E": ("it differs from the expert in what does not matter for its truth", "differButFactual", 1.0),
 }
+CATEGORY_NAMES = tuple(name for _, name, _ in _CATEGORIES.values())
 _LETTER = re.compile(r"\(?([a-eA-E])\)")
 
 
@@ -157,9 +158,10 @@ FACTUALITY = Judging(
 
 
 def _read_best(assertion: Assertion, count: int, reply: str) -> list[Finding]:
-    number = re.search(r"[0-9]+", reply)
+    # -1 says that none is
+    number = re.search(r"(?:(?<!\w)-)?[0-9]+", reply)
     best = int(number[0]) if number and len(number[0]) < 10 else count
-    if best >= count:
+    if not 0 <= best < count:
         raise _nonsense(reply, f"the number of an answer, from 0 to {count - 1}")
     criteria = one_line(asked_of(assertion), 200)
     lost = Finding(False, 0.0, f"another answer is the best by: {criteria}")

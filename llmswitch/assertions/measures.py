@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from typing import Any
 
@@ -103,10 +104,11 @@ def word_count(assertion: Assertion, answer: Answer) -> Finding:
 
 
 def number_of(value: Any) -> float | None:
-    """A number, or a text that is one; None for anything else."""
+    """A number, or a text that is one; None for anything else, such as nan."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     try:
-        return float(value)
+        number = float(value)
     except (ValueError, OverflowError):
         return None
+    return number if math.isfinite(number) else None

@@ -10,9 +10,9 @@ from llmswitch.cli.bench_setting import Asked, Setting, read_setting
 from llmswitch.cli.bench_shown import print_run
 from llmswitch.cli.shell import Shell
 from llmswitch.cli.writer import Writer
-from llmswitch.errors import LLMSwitchError
+from llmswitch.errors import ConfigError, LLMSwitchError, StorageError
 from llmswitch.reports.bench_outputs import Refresher, bring_up_to_date
-from llmswitch.runs.bench.baseline import find_baseline, too_many_errors
+from llmswitch.runs.bench.baseline import difference, find_baseline, too_many_errors
 from llmswitch.runs.bench.document import RunDocument
 from llmswitch.runs.bench.folder import RunFolder, new_run
 from llmswitch.runs.bench.run import Bench, Outcome, run_bench
@@ -33,18 +33,7 @@ def make_run(shell: Shell, asked: Asked) -> int:
     setting = read_setting(shell, asked)
     folder = new_run(asked.base, shell.wall)
     try:
-        document = begun(
-            Head(
-                id=folder.id,
-                suite=setting.suite,
-                targets=setting.targets,
-                options=setting.options,
-                asked=asked.kept(),
-                profile=setting.profile,
-                started_at=shell.wall(),
-                planned=setting.planned,
-            )
-        )
+        document = _begun(shell, asked, setting, folder)
         if setting.options.baseline is not None:
             found = find_baseline(setting.options.baseline, asked.base, document, shell.warn)
             document["gate"]["baseline"] = None if found is None else str(found.path.resolve())
@@ -63,7 +52,27 @@ def resume_run(shell: Shell, asked: Asked, folder: RunFolder) -> int:
         print_run(shell, folder, document, as_json=asked.as_json)
         return verdict_code(document, strict=asked.strict)
     setting = read_setting(shell, asked.again(document), document)
+    # under one name the answers of two models would be one target's
+    reason = difference(_begun(shell, asked, setting, folder), document)
+    if reason is not None:
+        raise ConfigError(f"run {folder.id} cannot be gone on with: {reason}. Begin a new run.")
     return _taken(shell, asked, setting, folder)
+
+
+def _begun(shell: Shell, asked: Asked, setting: Setting, folder: RunFolder) -> RunDocument:
+    return begun(
+        Head(
+            id=folder.id,
+            suite=setting.suite,
+            targets=setting.targets,
+            options=setting.options,
+            asked=asked.kept(),
+            profile=setting.profile,
+            started_at=shell.wall(),
+            planned=setting.planned,
+            judges=setting.grading.judges,
+        )
+    )
 
 
 def _taken(shell: Shell, asked: Asked, setting: Setting, folder: RunFolder) -> int:
@@ -92,17 +101,21 @@ def _measured(shell: Shell, setting: Setting, folder: RunFolder) -> _Made:
             outcome = asyncio.run(run_bench(bench, setting.services, progress))
     finally:
         refresher.wait()
-    document = bring_up_to_date(
-        folder,
-        Ended(
-            complete=outcome.complete,
-            client=outcome.client,
-            measured_s=outcome.measured_s,
-            warmup=dict(outcome.warmup),
-            at=shell.wall(),
-        ),
+    ended = Ended(
+        complete=outcome.complete,
+        client=outcome.client,
+        measured_s=outcome.measured_s,
+        warmup=dict(outcome.warmup),
+        at=shell.wall(),
     )
-    return _Made(document, outcome)
+    try:
+        return _Made(bring_up_to_date(folder, ended), outcome)
+    except StorageError as error:
+        raise StorageError(f"{(outcome.error or error).message} To {_again(folder)}") from error
+
+
+def _again(folder: RunFolder) -> str:
+    return f"go on: llmswitch bench --resume {folder.id} -o {folder.path.parent}"
 
 
 def _told(shell: Shell, asked: Asked, folder: RunFolder, made: _Made) -> int:
@@ -110,7 +123,7 @@ def _told(shell: Shell, asked: Asked, folder: RunFolder, made: _Made) -> int:
     document, outcome = made
     print_run(shell, folder, document, as_json=asked.as_json)
     if not outcome.complete:
-        again = f"go on: llmswitch bench --resume {folder.id} -o {folder.path.parent}"
+        again = _again(folder)
         if outcome.error is not None:
             shell.error(f"{outcome.error.message} To {again}")
             return outcome.error.exit_code

@@ -20,7 +20,7 @@ from llmswitch.runs.bench.grading import Grading
 from llmswitch.runs.bench.model import Load, Options
 from llmswitch.runs.bench.plan import planned
 from llmswitch.runs.bench.rules import parse_rules, parse_slo
-from llmswitch.runs.bench.targets import BenchTarget, settle_judges, settle_targets
+from llmswitch.runs.bench.targets import BenchTarget, settle_judges, settle_targets, with_suite
 from llmswitch.runs.call import Question
 from llmswitch.runs.policy import read_policy
 from llmswitch.suites import Loading, load_suite
@@ -131,6 +131,7 @@ def read_setting(shell: Shell, asked: Asked, before: RunDocument | None = None) 
     }
     settings = shell.settings(profile=asked.profile, flags=flags, trust_profile=asked.trust_profile)
     suite = _suite(shell, asked, settings)
+    settings = with_suite(settings, suite)
     if before is not None and before["fingerprint"] != suite.fingerprint:
         raise ConfigError(f"{suite.path} is not what run {before['id']} was begun with: begin a new run.")
     policy = read_policy(settings, max_cost=asked.max_cost, allow_unknown_price=asked.allow_unknown_price)
@@ -144,9 +145,13 @@ def read_setting(shell: Shell, asked: Asked, before: RunDocument | None = None) 
         wall=shell.wall,
     )
     parameters = read_parameters(max_tokens=asked.max_tokens, temperature=asked.temperature)
-    question = Question(messages=(), parameters=parameters, bounded=policy.budgeted)
+    # a run that was begun under a budget is gone on with under its bounds, with or without one
+    bounded = policy.budgeted or (
+        before is not None and all("max_tokens" in one["parameters"] for one in before["targets"])
+    )
+    question = Question(messages=(), parameters=parameters, bounded=bounded)
     targets = settle_targets(settings, suite, question)
-    judges = settle_judges(settings, suite, asked.judge, Question(messages=(), bounded=policy.budgeted))
+    judges = settle_judges(settings, suite, asked.judge, Question(messages=(), bounded=bounded))
     warn_about_keys(shell, settings)
     options = _options(asked, suite) if before is None else Options.from_dict(before["options"])
     return Setting(
@@ -216,7 +221,7 @@ def _options(asked: Asked, suite: Suite) -> Options:
         slo=None if asked.slo is None else parse_slo(asked.slo),
         fail_if=asked.fail_if,
         baseline=asked.baseline,
-        alpha=_share(asked.alpha, "--alpha"),
+        alpha=_alpha(asked.alpha),
         max_errors=_share(asked.max_errors, "--max-errors"),
     )
 
@@ -229,6 +234,15 @@ def _seconds(text: str, flag: str) -> float:
     value = number(told[:-1] if scale else told, flag, 0) * (scale or 1)
     if not value:
         raise ConfigError(f"{flag} must be a time above 0, such as 30s or 5m, not {text!r}.")
+    return value
+
+
+def _alpha(text: str) -> float:
+    value = _share(text, "--alpha")
+    if not 0 < value < 1:
+        raise ConfigError(
+            f"--alpha must lie between 0 and 1, such as 0.05, not {text!r}: such a gate would know already."
+        )
     return value
 
 

@@ -38,8 +38,9 @@ def bring_up_to_date(folder: RunFolder, ended: Ended | None = None) -> RunDocume
     `ended` is how the run's sitting ended; without it, it still goes on, or its end is known already.
     """
     document = summarised(folder, ended)
-    folder.write(document)
     write_outputs(folder, document)
+    # last, as it is what says that the run is complete: who is killed or out of disk before that can go on
+    folder.write(document)
     return document
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from llmswitch.assertions import find, unknown
 from llmswitch.assertions.base import Assertion
+from llmswitch.assertions.rubric_prompt import rendered
 from llmswitch.suites.files import SCRIPTS, Files
 from llmswitch.suites.javascript import js_text
 from llmswitch.suites.keys import ASSERTION
 from llmswitch.suites.nodes import Node
 from llmswitch.suites.providers import Providers
-from llmswitch.suites.templates import Renderer
+from llmswitch.suites.templates import BrokenTemplate, Renderer, RenderError
 
 __all__ = ["Asserts", "is_graded", "runs_code"]
 
@@ -125,10 +126,16 @@ class Asserts:
         if not isinstance(node.value, (str, list)):
             node.fault("must be text or a list of messages.")
             return None
-        if not _names_file(node.value):
-            return node.value
-        found = self._file(node, code=False)
+        found = self._file(node, code=False) if _names_file(node.value) else node.value
+        try:
+            rendered(found, self._checked, {})
+        except BrokenTemplate as error:
+            node.fault(str(error))
         return str(found) if isinstance(found, str) else found
+
+    def _checked(self, template: str, variables: Mapping[str, Any]) -> str:
+        self.renderer.check(template)
+        return template
 
     def judged(self, assertions: tuple[Assertion, ...], judge: str | None, rubric: Any) -> tuple[Assertion, ...]:
         """Assertions with their test's judge and rubric's prompt where a model grades and they name none."""
@@ -147,13 +154,24 @@ class Asserts:
     def render(
         self, assertions: tuple[Assertion, ...], values: Mapping[str, Any], missing: dict[str, None]
     ) -> tuple[Assertion, ...]:
-        """Assertions with their templates filled in. Raises RenderError."""
-        return tuple(self._rendered(one, values, missing) for one in assertions)
+        """Assertions with their templates filled in; a fault for each that has none. Raises RenderError."""
+        return tuple(self._filled(one, values, missing) for one in assertions)
+
+    def _filled(self, one: Assertion, values: Mapping[str, Any], missing: dict[str, None]) -> Assertion:
+        try:
+            return self._rendered(one, values, missing)
+        except BrokenTemplate as error:
+            if one.place is None:
+                raise
+            self.files.faults.add(one.place, str(error))
+            return one
 
     def _rendered(self, one: Assertion, values: Mapping[str, Any], missing: dict[str, None]) -> Assertion:
         value, members = one.value, one.members
         if isinstance(value, str):
             value = self._text(value, values, missing)
+            if _names_file(value) and runs_code(one) and not isinstance(one.value, _FileText):
+                raise RenderError("what a variable names cannot be run as code: write the file's name as it is.")
         elif isinstance(value, list):
             value = [self._text(part, values, missing) if isinstance(part, str) else part for part in value]
         metric = self.renderer.text(one.metric, values, {}) if one.metric else one.metric

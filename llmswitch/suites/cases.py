@@ -15,7 +15,7 @@ from llmswitch.suites.files import Files
 from llmswitch.suites.model import Case, SuiteTarget
 from llmswitch.suites.nodes import Node
 from llmswitch.suites.prompts import Prompt, matches
-from llmswitch.suites.templates import Renderer, RenderError
+from llmswitch.suites.templates import BrokenTemplate, Renderer, RenderError
 from llmswitch.suites.tests import Test
 from llmswitch.suites.values import combinations
 
@@ -46,10 +46,15 @@ class CaseMaker:
             try:
                 values = self.renderer.resolved(row)
                 rendered = self.asserts.render(assertions, values, missing)
-                for prompt in prompts:
+            except RenderError as error:
+                test.node.fault(str(error))
+                continue
+            for prompt in prompts:
+                asked = self._prompt(test, prompt, values, missing)
+                if asked is not None:
                     yield Case(
                         id=f"{prompt.number}.{number}.{index}" if count > 1 else f"{prompt.number}.{number}",
-                        **self._prompt(f"{test.prefix}{prompt.raw}{test.suffix}", values, missing),
+                        **asked,
                         prompt_label=prompt.label,
                         description=test.description,
                         vars=values,
@@ -57,14 +62,23 @@ class CaseMaker:
                         threshold=test.threshold,
                         targets=allowed[prompt.number],
                     )
-            except RenderError as error:
-                test.node.fault(str(error))
             self._tell(missing, test.node)
 
-    def _prompt(self, raw: str, values: Mapping[str, Any], missing: dict[str, None]) -> dict[str, Any]:
-        prompt = self.renderer.prompt(raw, values, missing)
-        system, messages = conversation(prompt)
-        return {"prompt": prompt, "system": system, "messages": messages}
+    def _prompt(
+        self, test: Test, prompt: Prompt, values: Mapping[str, Any], missing: dict[str, None]
+    ) -> dict[str, Any] | None:
+        """What of a case is sent; None and a fault where that cannot be rendered."""
+        try:
+            text = self.renderer.prompt(f"{test.prefix}{prompt.raw}{test.suffix}", values, missing)
+            system, messages = conversation(text)
+        except BrokenTemplate as error:
+            own = not test.prefix and not test.suffix
+            self.files.faults.add(prompt.place if own else test.node.place, str(error))
+        except RenderError as error:
+            test.node.fault(str(error))
+        else:
+            return {"prompt": text, "system": system, "messages": messages}
+        return None
 
     def _tell(self, missing: Mapping[str, None], node: Node) -> None:
         for name in missing:

@@ -67,13 +67,19 @@ class Files:
             try:
                 pattern = os.path.relpath(path, self.folder)
                 up = pattern.startswith("..")
-                found = sorted(islice(path.parent.glob(path.name) if up else self.folder.glob(pattern), _MOST_FILES))
+                matching = path.parent.glob(path.name) if up else self.folder.glob(pattern)
+                found = sorted(islice(matching, _MOST_FILES + 1))
             except (ValueError, OSError, NotImplementedError, IndexError) as error:
                 asked.fault(f"the pattern {name!r} cannot be read: {error}.")
                 return []
+            if len(found) > _MOST_FILES:
+                asked.fault(
+                    f"the pattern {name!r} stands for over {_MOST_FILES:,} files: write many tests as CSV or JSONL."
+                )
+                return []
             found = [one for one in found if one.is_file()]
         if not found:
-            asked.fault(f"no file matches {name!r} in {self.shown or '.'}.")
+            asked.fault(f"there is no file {name!r}, as seen from {self.shown or 'the folder of the suite'}.")
         return [one for one in found if self._allowed(one, asked)]
 
     def one(self, name: str, asked: Node) -> FilePath | None:

@@ -23,9 +23,13 @@ class Keys(NamedTuple):
     told: Mapping[str, str] = {}
     refused: Mapping[str, str] = {}
 
+    @property
+    def _one(self) -> str:
+        return f"{'an' if self.what[0] in 'aeiou' else 'a'} {self.what}"
+
     def check(self, node: Node, warn: Callable[[str], None]) -> bool:
         """Whether `node` is a mapping; a fault for each key that cannot be taken."""
-        if not node.is_a(dict, f"a mapping: it is a {self.what}"):
+        if not node.is_a(dict, f"a mapping: it is {self._one}"):
             return False
         for key in node.value:
             if (
@@ -42,7 +46,7 @@ class Keys(NamedTuple):
             else:
                 close = get_close_matches(key, (*self.read, *self.silent), 1)
                 hint = f" Did you mean {close[0]}?" if close else ""
-                node.at(key).fault(f"a {self.what} has no key {key!r}.{hint}")
+                node.at(key).fault(f"{self._one} has no key {key!r}.{hint}")
         return True
 
 

@@ -99,11 +99,13 @@ class _Reader:
         filtered = not self._loading.targets
         maker = CaseMaker(prompts, targets, filtered, self._files, self._asserts, self._renderer, self._warnings)
         variables = self._providers.environment(root.find("env"))
+        description = root.find("description")
+        name = description.text() if description else None
+        repeats, concurrency = _whole(evaluate, "repeat"), _whole(evaluate, "maxConcurrency")
         tally = self._check(root, default, maker)
         self._files.faults.check()
-        description = root.find("description")
         return Suite(
-            name=(description.text() if description else None) or path.stem,
+            name=name or path.stem,
             path=str(path),
             fingerprint=tally.fingerprint,
             targets=targets,
@@ -114,8 +116,8 @@ class _Reader:
             graded=tuple(tally.judges),
             variables=variables,
             trusted=root.source.trusted,
-            repeats=_whole(evaluate, "repeat"),
-            concurrency=_whole(evaluate, "maxConcurrency"),
+            repeats=repeats,
+            concurrency=concurrency,
             warnings=tuple(self._warnings.kept),
             needs_judge=tally.needs_judge,
             runs_code=tally.runs_code,

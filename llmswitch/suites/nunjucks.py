@@ -19,7 +19,7 @@ from jinja2.visitor import NodeTransformer
 
 from llmswitch.suites.filters import FILTERS, METER, TESTS, Meter, length_of, meter_of, number_range, shown
 from llmswitch.suites.javascript import METHODS, calculate, js_text
-from llmswitch.suites.templates import RenderError
+from llmswitch.suites.templates import BrokenTemplate, RenderError
 from llmswitch.text import encodable
 
 __all__ = ["Nunjucks"]
@@ -145,18 +145,18 @@ class Nunjucks:
         self._compiled: dict[str, Template] = {}
 
     def compile(self, text: str) -> Template:
-        """`text` as a template. Raises RenderError."""
+        """`text` as a template. Raises BrokenTemplate."""
         kept = self._compiled.get(text)
         if kept is not None:
             return kept
         if len(text) > _LONGEST_TEMPLATE or text.count("{") > _MOST_BRACES:
-            raise RenderError("a template of over a million characters, or 50,000 braces, is too long.")
+            raise BrokenTemplate("a template of over a million characters, or 50,000 braces, is too long.")
         try:
             template = self._environment.from_string(_TAG.sub(_as_jinja, text) if _OWN.search(text) else text)
         except TemplateError as error:
-            raise RenderError(f"{error.message or error} (line {getattr(error, 'lineno', 1)} of it).") from error
+            raise BrokenTemplate(f"{error.message or error} (line {getattr(error, 'lineno', 1)} of it).") from error
         except (SyntaxError, RecursionError, MemoryError, ValueError) as error:
-            raise RenderError("it is nested too deeply.") from error
+            raise BrokenTemplate("it is nested too deeply.") from error
         if len(self._compiled) >= self._KEPT:
             self._compiled.clear()
         self._compiled[text] = template

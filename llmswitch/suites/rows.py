@@ -24,6 +24,9 @@ def json_lines(files: Files, path: FilePath, asked: Node) -> Iterator[Node]:
     for number, raw in enumerate(files.lines(path, asked), start=1):
         if not raw.strip():
             continue
+        if len(raw) > _LARGEST_RECORD:
+            files.faults.add(Place(name, number, 1), "this line is over 16 MB.")
+            return
         try:
             line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
             yield Node(parse_json(line), Source(name, _LinePlace(line, number), files.faults, line=number))

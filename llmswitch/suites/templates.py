@@ -17,7 +17,7 @@ from llmswitch.suites.json_text import JsonError, parse_json
 if TYPE_CHECKING:
     from llmswitch.suites.nunjucks import Nunjucks
 
-__all__ = ["RenderError", "Renderer"]
+__all__ = ["BrokenTemplate", "RenderError", "Renderer"]
 
 _SIMPLE = re.compile(r"\{\{\s{0,100}([A-Za-z_]\w*)\s{0,100}\}\}", re.ASCII)
 #: names that are none: a template knows them by itself
@@ -36,6 +36,10 @@ _LONGEST_VARIABLE = 10_000_000
 
 class RenderError(Exception):
     """A template cannot be rendered: why, in a sentence."""
+
+
+class BrokenTemplate(RenderError):  # noqa: N818  # a kind of RenderError
+    """A text is no template, whatever its variables are."""
 
 
 def _has_tags(text: str) -> bool:
@@ -81,7 +85,15 @@ class Renderer:
         try:
             return self._nunjucks().render(text, values, missing)
         except RenderError as error:
-            raise RenderError(f"the template {text[:60]!r} cannot be rendered: {error}") from error
+            raise type(error)(f"the template {text[:60]!r} cannot be rendered: {error}") from error
+
+    def check(self, text: str) -> None:
+        """Raises BrokenTemplate where `text` is none that variables could fill in."""
+        if _has_tags(text) and self._simple(text) is None:
+            try:
+                self._nunjucks().compile(text)
+            except BrokenTemplate as error:
+                raise BrokenTemplate(f"the template {text[:60]!r} cannot be rendered: {error}") from error
 
     def _simple(self, text: str) -> list[str] | None:
         """`text` in parts, every second one a name, where it has no tags but those of names: most have none."""

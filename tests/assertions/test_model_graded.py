@@ -153,5 +153,7 @@ def test_the_best_of_several_is_asked_for_in_an_order_that_says_nothing() -> Non
     assert [one.score for one in found] == [0, 0, 1, 0, 0, 0]
     assert all(one.error for one in verdicts(assertion, asked, "6"))
     assert all(one.error for one in verdicts(assertion, asked, "the first"))
+    assert all(one.error for one in verdicts(assertion, asked, "-1"))
+    assert verdicts(assertion, asked, "answer-1") == verdicts(assertion, asked, "1")
     with pytest.raises(GradingError, match="two"):
         question(assertion, answers[:1], render)

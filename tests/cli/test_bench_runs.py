@@ -16,13 +16,15 @@ import pytest
 
 from llmswitch.cli.app import main
 from llmswitch.cli.shell import Shell
-from llmswitch.errors import ConfigError
+from llmswitch.errors import ConfigError, StorageError
 from llmswitch.reports.bench_history import history_table, narrowed
+from llmswitch.reports.bench_outputs import bring_up_to_date
 from llmswitch.reports.table import print_table
 from llmswitch.runs.bench.baseline import BLESSED, LAST_GREEN, find_baseline
 from llmswitch.runs.bench.document import RunDocument
 from llmswitch.runs.bench.folder import RunFolder
 from llmswitch.runs.bench.model import Load, Options, SampleRow
+from llmswitch.runs.bench.summary import Ended
 from tests.reports.runs import failed, row, run, target
 
 NOW = datetime(2031, 11, 23, 2, tzinfo=UTC)
@@ -102,6 +104,18 @@ def test_without_a_run_the_list_says_how_to_make_one(capsys: pytest.CaptureFixtu
     assert (code, out) == (0, "")
     assert "llmswitch bench suite.yaml -o nowhere" in err
     assert json.loads(bench(capsys, "list", "--json")[1]) == {"schema": "llmswitch/runs/1", "runs": []}
+
+
+def test_a_run_of_another_version_is_warned_of_and_hides_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    good, other = night(1), night(2)
+    (other.path / "run.json").write_text('{"schema": "llmswitch/run/1", "id": "x"}')
+    for command in (("list",), ("prune", "--keep", "5")):
+        code, _, err = bench(capsys, *command)
+        assert code == 0
+        assert "it lacks asked, asserted" in err
+    code, _, err = bench(capsys, "show", other.id)
+    assert (code, "it lacks" in err) == (2, True)
+    assert find_baseline(LAST_GREEN, Path("runs"), {**good.read(), "id": "30"}, lambda told: None) == good
 
 
 def test_a_damaged_run_is_warned_of_and_hides_no_other(capsys: pytest.CaptureFixture[str]) -> None:
@@ -356,6 +370,32 @@ def test_a_run_under_another_load_is_no_baseline() -> None:
     ]
     with pytest.raises(ConfigError, match="another load"):
         find_baseline(green.id, Path("runs"), tonight.read(), said.append)
+
+
+def test_a_run_that_another_model_graded_is_no_baseline() -> None:
+    """Its scores would be another's taste."""
+    judge = {"provider": "openai", "request_model": "gpt-4o", "parameters": {"temperature": 0.0}}
+    green, other, tonight = night(3, judges={"openai": judge}), night(2, judges={"claude": judge}), night(1)
+    upgraded = night(0, judges={"openai": {**judge, "request_model": "gpt-5"}})
+    for run_, baseline, why in (
+        (tonight, green, "it was graded by openai"),
+        (green, tonight, "it was graded by no model"),
+        (green, other, "it was graded by claude"),
+        (upgraded, green, "its judge openai had another request model, gpt-4o"),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            find_baseline(baseline.id, Path("runs"), run_.read(), pytest.fail)
+    assert find_baseline(green.id, Path("runs"), green.read(), pytest.fail) is not None
+
+
+def test_a_run_whose_reports_cannot_be_written_is_not_complete() -> None:
+    """It would be shown with reports that are not there, and not be gone on with."""
+    folder = night(1, [row("1.1", passed=True)], complete=False)
+    (folder.path / "report.html" / "in the way").mkdir(parents=True)
+    ended = Ended(complete=True, client=folder.read()["client"], measured_s=1.0, warmup={}, at=0.0)
+    with pytest.raises(StorageError, match=r"report\.html"):
+        bring_up_to_date(folder, ended)
+    assert folder.read()["complete"] is False
 
 
 def test_resuming_a_complete_run_asks_nothing_and_ends_as_that_did(capsys: pytest.CaptureFixture[str]) -> None:

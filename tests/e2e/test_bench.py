@@ -184,6 +184,7 @@ def test_two_cannot_write_to_one_run(command: Command, cwd: Path, suite: Path, v
         (Behaviour(), ["--baseline", "20200101"], 2),
         (Behaviour(), ["--fail-if", "p95.duration"], 2),
         (Behaviour(), ["--rate", "5"], 2),
+        (Behaviour(), ["--alpha", "0"], 2),
     ],
 )
 def test_every_way_to_end_has_its_exit_code(  # noqa: PLR0917  # fixtures and parameters come by name
@@ -219,6 +220,44 @@ def test_a_budget_ends_a_run_that_can_be_gone_on_with(
     assert len(vendors.asked) == 12
 
 
+def test_a_suites_own_env_holds_for_all_that_a_run_does(
+    command: Command, cwd: Path, suite: Path, vendors: Vendors
+) -> None:
+    suite.write_text(f"{SUITE}env: {{LLM_BUDGET_DAILY: 0.0000001}}\n")
+    done = command("bench", "suite.yaml", "-t", "openai", env=vendors.environ)
+    assert done.code == 5, done.err
+    assert "LLM_BUDGET_DAILY" in done.err
+    suite.write_text(f"{SUITE}env: {{LLM_TIMEOUT: soon}}\n")
+    done = command("bench", "check", "suite.yaml", "-t", "openai", env=vendors.environ)
+    assert (done.code, "LLM_TIMEOUT in suite.yaml" in done.err) == (2, True)
+    assert vendors.asked == []
+
+
+def test_code_that_returns_what_is_no_score_ends_no_run(
+    command: Command, cwd: Path, suite: Path, vendors: Vendors
+) -> None:
+    suite.write_text(
+        "prompts: [hi]\nproviders: [openai]\ntests:\n"
+        "  - assert: [{type: python, value: 10 ** 400}]\n  - assert: [{type: python, value: '1e300'}]\n"
+    )
+    done = command("bench", "suite.yaml", "--allow-code", "--json", env=vendors.environ)
+    assert done.code == 3, done.err
+    assert done.document["targets"][0]["score"]["value"] == 0.5
+
+
+@pytest.mark.parametrize("limit", [("--max-cost", "0.004"), ()])
+def test_what_calls_under_way_have_set_aside_is_no_reason_to_end_a_run(
+    command: Command, suite: Path, vendors: Vendors, limit: tuple[str, ...]
+) -> None:
+    vendors.behaviours = {"gpt-4o": Behaviour(first_s=0.2)}
+    environ = vendors.environ if limit else {**vendors.environ, "LLM_BUDGET_DAILY": "0.004"}
+    arguments = ["-t", "openai?max_tokens=20", "--concurrency", "12", *limit]
+    done = command("bench", "suite.yaml", *arguments, "--json", env=environ)
+    assert done.code == 0, done.err
+    assert done.document["targets"][0]["samples"] == 12
+    assert len(vendors.asked) == 12
+
+
 def test_a_budget_that_the_warm_up_takes_ends_the_run_before_a_sample(
     command: Command, cwd: Path, suite: Path, vendors: Vendors
 ) -> None:
@@ -229,6 +268,43 @@ def test_a_budget_that_the_warm_up_takes_ends_the_run_before_a_sample(
     assert 0 < len(vendors.asked) < 8
     again = command("bench", "--resume", "last", "--json", "--max-cost", "1", env=vendors.environ)
     assert (again.code, again.document["targets"][0]["samples"]) == (0, 12)
+
+
+def test_what_is_under_way_when_a_budget_is_used_up_is_kept(
+    command: Command, cwd: Path, suite: Path, vendors: Vendors
+) -> None:
+    """It is paid for. Without --max-cost the rest is asked within the same bound as before."""
+    vendors.behaviours = {"gpt-4o": Behaviour(first_s=0.2)}
+    # a call may cost 0.0823, and costs some 0.0001
+    first = command("bench", "suite.yaml", "-t", "openai", "--max-cost", "0.0826", env=vendors.environ)
+    assert first.code == 5, first.err
+    assert 1 <= len(vendors.asked) < 12
+    assert len(rows_of(folder_of(cwd))) == len(vendors.asked)
+    done = command("bench", "--resume", "last", env=vendors.environ)
+    assert done.code in (0, 3), done.err
+    assert len(vendors.asked) == len(by_key(rows_of(folder_of(cwd)))) == 12
+    assert len({seen.json["max_completion_tokens"] for seen in vendors.seen}) == 1
+
+
+def test_a_run_is_not_gone_on_with_by_another_model(command: Command, cwd: Path, suite: Path, vendors: Vendors) -> None:
+    """The answers of both would be one target's."""
+    arguments = ["bench", "suite.yaml", "-t", "openai", "--max-cost", "0.0000001"]
+    assert command(*arguments, env=vendors.environ).code == 5
+    for changed, said in (({"OPENAI_MODEL": "gpt-4o-mini"}, "request model"), ({"TEMPERATURE": "1"}, "temperature")):
+        done = command("bench", "--resume", "last", env={**vendors.environ, **changed})
+        assert done.code == 2
+        assert said in done.err
+    assert vendors.asked == []
+
+
+def test_resuming_with_nothing_left_to_ask_does_not_warm_up(
+    command: Command, cwd: Path, suite: Path, vendors: Vendors
+) -> None:
+    assert command("bench", "suite.yaml", "-t", "openai", "--warmup", "2", env=vendors.environ).code == 0
+    document = folder_of(cwd) / "run.json"  # as of a run that was killed before its last word
+    document.write_text(document.read_text().replace('"complete": true', '"complete": false'))
+    assert command("bench", "--resume", "last", env=vendors.environ).code == 0
+    assert len(vendors.asked) == 12 + 2
 
 
 def test_an_open_loop_asks_when_it_is_due_however_slow_the_answers_are(
@@ -303,6 +379,17 @@ def test_a_judge_that_answers_nonsense_is_an_error_and_no_score(command: Command
     assert done.code == 4, "of nothing that was answered could anything be said"
 
 
+def test_how_long_judges_take_is_no_part_of_the_load(command: Command, cwd: Path, vendors: Vendors) -> None:
+    (cwd / "suite.yaml").write_text(JUDGED.replace("      - {type: select-best, value: the shorter one}\n", ""))
+    slow = Behaviour(text='{"pass": true, "score": 1, "reason": "it is"}', first_s=3)
+    vendors.behaviours = {"judge": slow, "gpt-4o": Behaviour(first_s=0.1)}
+    arguments = ["-t", "openai", "--judge", "openai:judge", "--slo", "e2e=60s", "--json"]
+    done = command("bench", "suite.yaml", *arguments, env=vendors.environ)
+    assert done.code == 0, done.err
+    assert 0.1 < done.document["measured_s"] < 2
+    assert done.document["targets"][0]["goodput_rps"] == pytest.approx(1 / done.document["measured_s"])
+
+
 def test_a_bad_suite_is_refused_whole_with_every_place_before_anything_is_sent(
     command: Command, cwd: Path, vendors: Vendors
 ) -> None:
@@ -318,11 +405,13 @@ def test_a_bad_suite_is_refused_whole_with_every_place_before_anything_is_sent(
     assert not (cwd / "runs").exists()
 
 
+@pytest.mark.parametrize("blocks", [96, 32])
 def test_a_full_disk_ends_the_run_and_resuming_asks_nothing_twice_that_was_kept(
-    command: Command, cwd: Path, suite: Path, vendors: Vendors
+    command: Command, cwd: Path, suite: Path, vendors: Vendors, blocks: int
 ) -> None:
+    """With so few blocks no report fits, either."""
     arguments = ["bench", "suite.yaml", "-t", "openai", "--repeats", "20"]
-    limited = f"ulimit -f 96; exec {' '.join([str(COMMAND), *arguments])}"
+    limited = f"ulimit -f {blocks}; exec {' '.join([str(COMMAND), *arguments])}"
     done = subprocess.run(
         ["bash", "-c", f"trap '' XFSZ; {limited}"],
         cwd=cwd,
@@ -334,12 +423,13 @@ def test_a_full_disk_ends_the_run_and_resuming_asks_nothing_twice_that_was_kept(
     )
     assert done.returncode == 2, done.stderr
     assert "cannot write" in done.stderr
+    assert "--resume" in done.stderr
     assert "Traceback" not in done.stderr
     kept = by_key(rows_of(folder_of(cwd)))
     again = command("bench", "--resume", "last", env=vendors.environ)
     assert again.code == 0, again.err
     assert len(by_key(rows_of(folder_of(cwd)))) == 240
-    assert len(kept) > 30
+    assert len(kept) > blocks / 4
     assert len(vendors.asked) <= 240 + 8, f"{len(kept)} were kept"
 
 

@@ -128,7 +128,7 @@ def test_the_nightly_script_from_its_first_night_to_the_worst(command: Command, 
     failed = {(check["rule"], check["target"]) for check in run["gate"]["checks"] if check["verdict"] == "fail"}
     assert failed == {("p50.duration:+20%", f"openai:{SLOWER}"), ("score:-2pp", f"openai:{WORSE}")}
     summary = repository.summary.read_text()
-    assert "**FAIL: 2 of 6 checks.**" in summary
+    assert "**FAIL: 2 of 6 checks, first of " in summary
     assert summary.endswith((repository.runs / "latest-report.md").read_text())
 
     vendors.behaviours = {SLOWER: Behaviour(status=500), WORSE: Behaviour(status=500)}
@@ -137,6 +137,45 @@ def test_the_nightly_script_from_its_first_night_to_the_worst(command: Command, 
     assert "too little was answered" in err
     assert [run["verdict"] for run in told(command)][::2] == ["not judged", "fail"]
     assert (repository.runs / "latest-report.html").stat().st_mode & 0o077 == 0
+
+
+def test_a_night_killed_twice_leaves_a_report_and_another_suite_is_not_kept_from_its_own(
+    command: Command, vendors: Vendors
+) -> None:
+    repository = Repository(command, vendors)
+    with repository.start({}) as script:
+        for kept in (10, 60):
+            deadline = time.monotonic() + 60
+            while repository.samples() < kept:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            os.kill(child_of(script.pid), signal.SIGKILL)
+        _, err = script.communicate(timeout=60)
+    assert script.returncode == 137, err
+    assert "exit code 137" in err
+    assert "The run is not complete" in (repository.runs / "latest-report.md").read_text()
+    assert repository.summary.read_text() == (repository.runs / "latest-report.md").read_text()
+
+    (repository.path / "other.yaml").write_text("prompts: [hi]\nproviders: [claude]\n")
+    other = subprocess.run(
+        ["bash", "examples/nightly-bench.sh", "./other.yaml"],
+        cwd=repository.path,
+        env=repository.environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert other.returncode == 0, other.stderr
+    assert "going on with" not in other.stderr
+    assert [(run["suite"], run["complete"]) for run in told(command)] == [("tickets", False), ("other", True)]
+
+
+def child_of(pid: int) -> int:
+    """The llmswitch that a script waits for."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    (found,) = (int(child) for child in children if b"llmswitch" in Path(f"/proc/{child}/cmdline").read_bytes())
+    return found
 
 
 def told(command: Command) -> list[dict[str, Any]]:

@@ -190,6 +190,8 @@ tests:
   - provider: openai:gpt-4o
 scenario: []
 extra: 1
+evaluateOptions: {repeat: 0, maxConcurrency: 1.5}
+description: [x]
 """
     files = {
         "t.yaml": "[1]",
@@ -198,7 +200,7 @@ extra: 1
     }
     found = faults(tmp_path, suite, files)
     assert [one[:2] for one in found] == [
-        *(("suite.yaml", line) for line in (1, 3, 5, 6, 6, 7, 8, 11, 12, 13, 14, 15, 15, 17, 20, 22)),
+        *(("suite.yaml", line) for line in (1, 3, 5, 6, 6, 7, 8, 11, 12, 13, 14, 15, 15, 17, 20, 22, 23, 23, 24)),
         ("t.yaml", 1),
         ("rows.csv", 2),
         ("rows.csv", 3),
@@ -210,6 +212,45 @@ extra: 1
     assert "Did you mean contains?" in said[11]
     assert "echo" in said[3]
     assert found[-1][2] == 11
+
+
+def test_a_template_that_is_none_is_told_once_and_where_it_stands(tmp_path: Path) -> None:
+    suite = """\
+prompts:
+  - "fine {{x}}"
+  - "broken {% if x %} {{x}}"
+  - '[{"role": "user", "content": "{{ x | zzz }}"}]'
+providers: [local]
+defaultTest:
+  options: {provider: local, rubricPrompt: "{% for %}"}
+  assert:
+    - {type: contains, value: "{% if x %}"}
+    - {type: contains-any, value: [fine, "{{ x | zzz }}"]}
+tests:
+  - vars: {x: [a, b, c]}
+  - vars: {x: a}
+    assert:
+      - {type: llm-rubric, value: x, rubricPrompt: [{role: user, content: "{% end %}"}]}
+  - vars: {x: a}
+    options: {suffix: "{% nothing %}"}
+"""
+    found = faults(tmp_path, suite)
+    # a suffix may end what a prompt began: what the two make together is the test's
+    assert [one[1] for one in found] == [3, 4, 7, 9, 10, 15, 16, 16, 16]
+    assert all("cannot be rendered" in one[3] for one in found)
+    assert prompts(
+        tmp_path, "prompts: ['{% if x %}{{x}}']\ntests: [{vars: {x: a}, options: {suffix: '{% endif %}'}}]"
+    ) == ["a"]
+
+
+def test_a_pattern_that_stands_for_too_many_files_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmswitch.suites.files._MOST_FILES", 3)
+    files = {f"tests/{n}.yaml": "[{vars: {x: 1}}]" for n in range(4)}
+    suite = "prompts: ['{{x}}']\nproviders: [local]\ntests: ['tests/*.yaml']"
+    ((_, line, _, message),) = faults(tmp_path, suite, files)
+    assert (line, "over 3 files" in message) == (3, True)
+    (tmp_path / "tests/3.yaml").unlink()
+    assert load(tmp_path, suite).count == 3
 
 
 def test_the_first_hundred_faults_are_shown_and_the_rest_counted(tmp_path: Path) -> None:
@@ -272,6 +313,16 @@ def test_files_stay_below_the_suites_folder_unless_all_are_allowed(tmp_path: Pat
         assert "--allow-files" in message
         allowed = load(inner, suite, loading=Loading(allow_files=True))
         assert [case.prompt for case in allowed.cases()] == ["secret"]
+
+
+def test_no_variable_names_the_code_that_is_run(tmp_path: Path) -> None:
+    suite = (
+        "providers: [local]\nprompts: [x]\ntests:\n"
+        "  - {vars: {x: file:}, assert: [{type: python, value: '{{x}}///tmp/evil.py'}]}\n"
+        "  - {vars: {x: file:}, assert: [{type: equals, value: '{{x}}///tmp/evil.py'}, {type: python, value: file://a.py}]}\n"
+    )
+    ((_, line, _, message),) = faults(tmp_path, suite, {"a.py": ""})
+    assert (line, "cannot be run as code" in message) == (4, True)
 
 
 def test_a_pipe_a_folder_and_a_binary_file_are_faults(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from llmswitch.errors import ConfigError, StorageError
 from llmswitch.runs.bench.document import RunDocument
@@ -28,24 +29,42 @@ _GREEN = ("pass", "not judged")
 def difference(run: RunDocument, other: RunDocument) -> str | None:
     """In which respect the two cannot be measured against each other, as a sentence; None where they can.
 
-    Cases and how they are graded, targets, their models and parameters, and the load must be the same; addresses, and
-    for how long the load was offered, need not.
+    Cases and how they are graded, targets and judges, their models and parameters, and the load must be the same;
+    addresses, and for how long the load was offered, need not.
     """
     if run["fingerprint"] != other["fingerprint"]:
         return "its cases, prompts or assertions are others"
     offered, before = ({**one["options"]["load"], "duration_s": None} for one in (run, other))
     if offered != before:
         return "it offered another load (--concurrency, --rate, --arrival, --no-pace)"
+    judges, graded = run.get("judges", {}), other.get("judges", {})
+    if judges.keys() != graded.keys():
+        return f"it was graded by {', '.join(graded) or 'no model'}"
+    found = (f"its judge {name} had {changed}" for name in judges if (changed := _changed(judges[name], graded[name])))
+    return _others_asked(run, other) or next(found, None)
+
+
+def _others_asked(run: RunDocument, other: RunDocument) -> str | None:
     asked, earlier = ({target["target"]: target for target in one["targets"]} for one in (run, other))
     for label in (*asked, *earlier):
         if label not in earlier:
             return f"it did not ask {label}"
         if label not in asked:
             return f"it asked {label}, too"
-        for name in ("provider", "request_model", "parameters"):
-            if asked[label][name] != earlier[label][name]:
-                return f"{label} had another {name.replace('_', ' ')}"
+        changed = _changed(asked[label], earlier[label])
+        if changed is not None:
+            return f"{label} had {changed}"
     return None
+
+
+def _changed(one: Any, before: Any) -> str | None:
+    """What of a target is not what it was, in words."""
+    for name in ("provider", "request_model"):
+        if one[name] != before[name]:
+            return f"another {name.replace('_', ' ')}, {before[name]}"
+    now, then = one["parameters"], before["parameters"]
+    others = sorted(key for key in {*now, *then} if now.get(key) != then.get(key))
+    return f"other parameters ({', '.join(others)})" if others else None
 
 
 def find_baseline(named: str, base: Path, run: RunDocument, warn: Callable[[str], None]) -> RunFolder | None:

@@ -134,6 +134,8 @@ class RunDocument(TypedDict):
     options: dict[str, Any]
     #: what else of the command line it takes to go on
     asked: dict[str, Any]
+    #: which models grade: by target its `provider`, `request_model` and `parameters`
+    judges: NotRequired[dict[str, dict[str, Any]]]
     cases: int
     #: samples of a closed loop; None where an open loop takes as many as it takes
     planned: int | None

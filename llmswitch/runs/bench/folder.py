@@ -27,6 +27,8 @@ __all__ = ["SCHEMA", "RunFolder", "find_run", "list_runs", "new_run"]
 
 SCHEMA = "llmswitch/run/1"
 _ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4}")
+#: what every run.json says
+_FIELDS = frozenset(RunDocument.__annotations__) - {"blessed", "judges"}
 _DOCUMENT, _SAMPLES, _PENDING, _BLESSED = "run.json", "samples.jsonl", "pending.jsonl", "blessed"
 
 
@@ -84,6 +86,9 @@ class RunFolder(NamedTuple):
             raise StorageError(f"{path} is damaged: it is not JSON.") from error
         if not isinstance(document, dict) or document.get("schema") != SCHEMA:
             raise StorageError(f"{path} is not a run of this version: its schema is not {SCHEMA}.")
+        missing = sorted(_FIELDS - document.keys())
+        if missing:
+            raise StorageError(f"{path} is not a run of this version, or damaged: it lacks {', '.join(missing[:3])}.")
         return cast(RunDocument, {**document, "blessed": self.blessed})
 
     def write(self, document: RunDocument) -> None:
@@ -126,7 +131,7 @@ class RunFolder(NamedTuple):
             try:
                 shutil.rmtree(self.path)
             except OSError as error:
-                raise StorageError(f"cannot remove {self.path}: {error.strerror}.") from error
+                raise StorageError(f"cannot remove {self.path}: {error.strerror or error}.") from error
 
 
 def new_run(base: Path, wall: Callable[[], float]) -> RunFolder:

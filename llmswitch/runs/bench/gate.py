@@ -100,7 +100,7 @@ def _findings(rules: Sequence[Rule], target: str, given: GateInput) -> Iterator[
         sides = (
             {"the run": data} if rule.kind == "bound" or before is None else {"the run": data, "the baseline": before}
         )
-        missing = "" if rule.metric == "errors" else _too_many_errors(sides, given.max_errors)
+        missing = "" if rule.metric == "errors" else _too_many_errors(rule, sides, given.max_errors)
         if missing:
             finding = Finding(missing=missing)
         elif rule.kind == "bound":
@@ -110,11 +110,14 @@ def _findings(rules: Sequence[Rule], target: str, given: GateInput) -> Iterator[
         yield _Tested(rule, target, finding)
 
 
-def _too_many_errors(sides: Mapping[str, TargetData], most: float) -> str:
+def _too_many_errors(rule: Rule, sides: Mapping[str, TargetData], most: float) -> str:
     for side, data in sides.items():
         failed = sum(data.failed) / max(1, len(data))
         if failed > most:
             return f"{failed:.0%} of the calls of {side} failed, more than the {most:.0%} that may"
+        ungraded = data.passed.count(-1) / max(1, len(data))
+        if ungraded > most and rule.metric in ("score", "pass"):
+            return f"{ungraded:.0%} of the samples of {side} have no grade, more than the {most:.0%} that may"
     return ""
 
 
@@ -167,7 +170,10 @@ def _could_tell(rule: Rule, finding: Finding, level: float) -> str:
         return f"What shows in fewer than {math.ceil(1 - math.log2(level))} cases could not have been told."
     told = detectable(finding.error, level, sides=1 if rule.kind == "bound" else 2)
     if rule.kind == "bound":
-        return f"{rule.show(rule.limit + rule.worse * told)} would have been told four times in five."
+        end = rule.limit + rule.worse * told
+        if end < 0 or (end > 1 and rule.metric in ("score", "pass", "errors")):
+            return "So few samples can tell nothing."
+        return f"{rule.show(end)} would have been told four times in five."
     # it must exceed the limit, too
     told = max(told, rule.limit + detectable(finding.error, 0.5))
     if told > 1 and rule.worse < 0:

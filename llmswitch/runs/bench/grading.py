@@ -16,9 +16,9 @@ from llmswitch.assertions.model_graded import Question, question, verdicts
 from llmswitch.assertions.process import GradingProcess, Job
 from llmswitch.documents import cost_document
 from llmswitch.errors import BudgetError, ConfigError, LLMSwitchError
-from llmswitch.layers.base import collect
-from llmswitch.runs.ask import Asking, answer
+from llmswitch.runs.ask import Asking
 from llmswitch.runs.bench.model import Key, SampleRow
+from llmswitch.runs.bench.room import Room
 from llmswitch.runs.call import Call
 from llmswitch.runs.route import Route
 from llmswitch.suites.model import Case
@@ -84,8 +84,8 @@ class _Peers:
 class Graders:
     """For one sitting of a run and its event loop."""
 
-    def __init__(self, grading: Grading, asking: Asking, *, labels: Sequence[str]) -> None:
-        self._grading, self._asking, self._labels = grading, asking, labels
+    def __init__(self, grading: Grading, asking: Asking, room: Room, *, labels: Sequence[str]) -> None:
+        self._grading, self._asking, self._room, self._labels = grading, asking, room, labels
         self._process = GradingProcess(environ=grading.environ, allow_code=grading.allow_code)
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._renderer = Renderer()
@@ -176,12 +176,12 @@ class Graders:
             asked = question(leaf, answers, self._render)
             call = self._call(leaf, asked)
             async with self._turns:
-                response = await collect(answer(Route((call,)), self._asking))
+                response = await self._room.ask(Route((call,)), self._asking)
                 said = verdicts(leaf, asked, response.text)
                 if response.cached and any(verdict.error for verdict in said):
                     # nonsense would be nonsense for as long as it is kept
                     fresh = self._asking._replace(services=self._asking.services._replace(refresh=True))
-                    response = await collect(answer(Route((call,)), fresh))
+                    response = await self._room.ask(Route((call,)), fresh)
                     said = verdicts(leaf, asked, response.text)
             bill.add(response)
         except (BudgetError, ConfigError):

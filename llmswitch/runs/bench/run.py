@@ -19,15 +19,15 @@ from statistics import median
 from typing import Any, NamedTuple, Protocol
 
 from llmswitch.errors import ERRORS_BY_KIND, BudgetError, ConfigError, LLMSwitchError, ProviderError
-from llmswitch.layers.base import collect
 from llmswitch.runs.adapters import Adapters
-from llmswitch.runs.ask import Asking, Services, answer
+from llmswitch.runs.ask import Asking, Services
 from llmswitch.runs.bench.client import Pace, Watch
 from llmswitch.runs.bench.document import ClientDocument
 from llmswitch.runs.bench.folder import RunFolder
 from llmswitch.runs.bench.grading import Graders, Grading
 from llmswitch.runs.bench.model import Key, Options, SampleRow
 from llmswitch.runs.bench.plan import Planned, arrivals, blocks, key_of
+from llmswitch.runs.bench.room import Room
 from llmswitch.runs.bench.rows import RowLog, mend, read_rows
 from llmswitch.runs.bench.samples import answered_row, blank_row, failed_row
 from llmswitch.runs.bench.targets import BenchTarget, asked
@@ -119,13 +119,14 @@ async def run_bench(bench: Bench, services: Services, watcher: Watcher) -> Outco
     """
     shared, adapters = Shared(services, gather_s=_GATHER_S), Adapters(lasting=True)
     asking = Asking(services._replace(cache=None), shared, adapters.get)
-    graders = Graders(bench.grading, Asking(services, shared, adapters.get), labels=bench.labels)
+    room = Room()
+    graders = Graders(bench.grading, Asking(services, shared, adapters.get), room, labels=bench.labels)
     try:
         calls = [*(target.call for target in bench.targets), *bench.grading.judges.values()]
         watcher.told("importing SDKs and warming up")
         await connected(calls, adapters)
         await rehearse(calls)
-        sitting = _Sitting(bench, asking, graders, watcher)
+        sitting = _Sitting(bench, asking, room, graders, watcher)
         with _undisturbed():
             return await sitting.made()
     finally:
@@ -152,8 +153,8 @@ def _undisturbed() -> Iterator[None]:
 class _Sitting:
     """One sitting of a run: from its start, or where an earlier one stopped, to its end, or as far as it gets."""
 
-    def __init__(self, bench: Bench, asking: Asking, graders: Graders, watcher: Watcher) -> None:
-        self.bench, self.asking, self.graders, self.watcher = bench, asking, graders, watcher
+    def __init__(self, bench: Bench, asking: Asking, room: Room, graders: Graders, watcher: Watcher) -> None:
+        self.bench, self.asking, self.room, self.graders, self.watcher = bench, asking, room, graders, watcher
         self.labels = bench.labels
         self.clock = asking.services.clock
         self.watch = Watch(clock=self.clock, cpu=time.thread_time)
@@ -179,6 +180,10 @@ class _Sitting:
         self.durations: deque[float] = deque(maxlen=1000)
         self.warmup = {"samples": 0, "errors": 0}
         self.before_s = self.began = 0.0
+        #: when the last answer came; None until then
+        self.ended: float | None = None
+        #: what no more is asked for, while what is under way and paid for comes to its end
+        self.over_budget: BudgetError | None = None
 
     async def made(self) -> Outcome:
         """The whole sitting."""
@@ -215,10 +220,12 @@ class _Sitting:
                     raise _Stopped(error) from error
                 while self.arriving:  # noqa: ASYNC110  # each ends in a task of its own
                     await asyncio.sleep(_LOOK_S)
+                self.ended = self.clock()
+                await self.watch.stop()  # judges take their time: that is no vendor's, and no load
                 self.graders.no_more()
         except* _Stopped as stopped:
             errors += [one.error for one in _leaves(stopped)]
-        return errors[0] if errors else None
+        return errors[0] if errors else self.over_budget
 
     def _recall(self) -> None:
         """What is on disk: samples that count, and answers that are still to be graded."""
@@ -251,7 +258,7 @@ class _Sitting:
     async def _warm_up(self) -> None:
         """Calls that count for nothing but connections and whatever the vendor has to warm up."""
         options = self.bench.options
-        if not options.warmup:
+        if not options.warmup or not self._is_any_left():
             return
         self.watcher.told(f"warming up: {options.warmup} calls to each target")
         endless = blocks(self.bench.suite, self.labels, repeats=None, seed=options.seed)
@@ -259,6 +266,15 @@ class _Sitting:
             rows = await asyncio.gather(*(self._ask(planned, self.clock()) for planned in block.calls()))
             self.warmup["samples"] += len(rows)
             self.warmup["errors"] += sum(row.error is not None for row in rows)
+
+    def _is_any_left(self) -> bool:
+        """Whether anything is still to be asked."""
+        options = self.bench.options
+        if options.load.rate is not None:
+            return self.before_s < (options.load.duration_s or 0.0)
+        planned = blocks(self.bench.suite, self.labels, repeats=options.repeats, seed=options.seed)
+        keys = (key_of(call, self.labels) for block in planned for call in block.calls())
+        return any(hash(key) not in self.done and key not in self.left for key in keys)
 
     async def _closed_loop(self, group: asyncio.TaskGroup) -> None:
         """At most so many calls to each target at a time. Who is slow holds up the rest: a block's calls must stay
@@ -273,6 +289,8 @@ class _Sitting:
                     await self.slots[planned.target].acquire()
                     if options.load.paced:
                         await self.pace.turn()
+                if self.over_budget is not None:
+                    return
                 self.arriving += 1
                 group.create_task(self._one(planned, None, self.slots[planned.target]))
             await asyncio.sleep(0)  # a suite of which all is on disk would hold up Ctrl-C
@@ -296,6 +314,8 @@ class _Sitting:
                 await self.pace.turn()
             held_s = self.clock() - ready
             late_s, due = late_s + held_s, due + held_s
+            if self.over_budget is not None:
+                return
             self.arriving += 1
             group.create_task(self._one(planned, due, None))
 
@@ -331,6 +351,10 @@ class _Sitting:
                 await self.pending.append(row.as_dict())
             row = await self.graders.graded(planned.case, row)
             await self.samples.append(row.as_dict())
+        except BudgetError as error:
+            self.over_budget = self.over_budget or error
+            self.watcher.told(f"the budget is used up: waiting for {self.arriving} answers that are under way")
+            return
         except LLMSwitchError as error:
             raise _Stopped(error) from error
         finally:
@@ -364,7 +388,7 @@ class _Sitting:
             told = f"not asked: the first {_HOPELESS} calls to {target.label} all failed."
             return failed_row(row, ERRORS_BY_KIND[self.last_kinds[planned.target]](told), 0.0)
         try:
-            response = await collect(answer(Route((asked(target.call, planned.case),)), self.asking))
+            response = await self.room.ask(Route((asked(target.call, planned.case),)), self.asking)
         except (BudgetError, ConfigError):
             raise
         except LLMSwitchError as error:
@@ -372,7 +396,7 @@ class _Sitting:
         return answered_row(row, response)
 
     def _measured_s(self) -> float:
-        return self.before_s + (self.clock() - self.began if self.began else 0.0)
+        return self.before_s + ((self.ended or self.clock()) - self.began if self.began else 0.0)
 
     def client(self) -> ClientDocument:
         """How this machine did, in this sitting. It was the bottleneck where its loop came late by over a twentieth of

@@ -15,6 +15,7 @@ from llmswitch.runs.bench.gate import GateInput, judge_gate
 from llmswitch.runs.bench.model import Options
 from llmswitch.runs.bench.rules import parse_rules
 from llmswitch.runs.bench.targets import BenchTarget
+from llmswitch.runs.call import Call
 from llmswitch.suites.model import Suite
 
 __all__ = ["Ended", "Head", "begun", "moment", "summarised"]
@@ -34,6 +35,7 @@ class Head(NamedTuple):
     profile: str | None
     started_at: float
     planned: int | None
+    judges: Mapping[str | None, Call] = {}
 
 
 class Ended(NamedTuple):
@@ -53,7 +55,7 @@ def moment(epoch_s: float) -> str:
 
 def begun(head: Head) -> RunDocument:
     """`run.json` of a run of which nothing is on disk yet."""
-    heads = {target.label: _target_head(target) for target in head.targets}
+    heads = {target.label: _head(target.call) for target in head.targets}
     return RunDocument(
         schema=SCHEMA,
         id=head.id,
@@ -69,6 +71,7 @@ def begun(head: Head) -> RunDocument:
         profile=head.profile,
         options=head.options.as_dict(),
         asked=dict(head.asked),
+        judges=_judges(head.suite, head.judges),
         cases=head.suite.count,
         planned=head.planned,
         warmup={"samples": 0, "errors": 0},
@@ -90,8 +93,18 @@ def begun(head: Head) -> RunDocument:
     )
 
 
-def _target_head(target: BenchTarget) -> TargetHead:
-    request, endpoint = target.call.request, target.call.endpoint
+def _judges(suite: Suite, calls: Mapping[str | None, Call]) -> dict[str, dict[str, Any]]:
+    """Who grades, by the target as typed; who is named and never asked is left out."""
+    own = calls.get(None) if suite.needs_judge else None
+    asked = {name: call for name, call in calls.items() if name is not None and (name in suite.graded or call is own)}
+    heads = {name: _head(call)._asdict() for name, call in sorted(asked.items())}
+    return {
+        name: {key: head[key] for key in ("provider", "request_model", "parameters")} for name, head in heads.items()
+    }
+
+
+def _head(call: Call) -> TargetHead:
+    request, endpoint = call.request, call.endpoint
     parameters = request.parameters.as_dict()
     system = {} if request.system is None else {"system": request.system}
     return TargetHead(endpoint.provider, request.model, endpoint.identity()["base_url"], {**parameters, **system})

@@ -15,7 +15,7 @@ from llmswitch.suites.model import Case, Suite, SuiteTarget
 from llmswitch.targets import parse_target
 from llmswitch.types import Message, Trace
 
-__all__ = ["BenchTarget", "asked", "settle_judges", "settle_targets"]
+__all__ = ["BenchTarget", "asked", "settle_judges", "settle_targets", "with_suite"]
 
 #: what `cli/bench.py` calls its own word on what no flag sets
 _FLAGS = ("bench",)
@@ -31,9 +31,10 @@ class BenchTarget(NamedTuple):
 
 
 def settle_targets(settings: Settings, suite: Suite, question: Question) -> tuple[BenchTarget, ...]:
-    """The suite's targets; `question` gives flags and no messages. Raises ConfigError where one cannot be asked."""
+    """The suite's targets, by settings that the suite had its say in; `question` gives flags and no messages. Raises
+    ConfigError where one cannot be asked."""
     targets = tuple(
-        BenchTarget(target.label, _settled(_overlaid(settings, suite, target), target, question))
+        BenchTarget(target.label, _settled(_overlaid(settings, suite, target.variables), target, question))
         for target in suite.targets
     )
     if not targets:
@@ -50,9 +51,14 @@ def _settled(settings: Settings, target: SuiteTarget, question: Question) -> Cal
     return call._replace(command="bench", endpoint=endpoint)
 
 
-def _overlaid(settings: Settings, suite: Suite, target: SuiteTarget) -> Settings:
+def with_suite(settings: Settings, suite: Suite) -> Settings:
+    """The settings with the suite's own `env`: for targets, judges, and all that a run does."""
+    return _overlaid(settings, suite, suite.variables)
+
+
+def _overlaid(settings: Settings, suite: Suite, variables: Mapping[str, str]) -> Settings:
     """The settings with what the suite says before all but the flags; it is a file of the working tree like any."""
-    values = {name: Entry(value) for name, value in {**suite.variables, **target.variables}.items()}
+    values = {name: Entry(value) for name, value in variables.items()}
     if not values:
         return settings
     path = Path(suite.path)
@@ -72,7 +78,7 @@ def settle_judges(settings: Settings, suite: Suite, judge: str | None, question:
     own = judge or suite.judge
     for named in {*suite.graded, *([own] if own else [])}:
         target = SuiteTarget(named, named)
-        call = _settled(_overlaid(settings, suite, target), target, question)
+        call = _settled(settings, target, question)
         parameters = call.request.parameters
         if parameters.temperature is None:
             request = replace(

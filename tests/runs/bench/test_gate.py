@@ -151,6 +151,26 @@ def test_of_a_target_that_failed_too_often_no_time_is_judged() -> None:
     assert "50%" in found["checks"][0]["reason"]
 
 
+def test_what_no_sample_can_be_is_not_said_to_have_been_told() -> None:
+    rows = [SampleRow(str(n), "a", 0, text="", score=float(n % 2), passed=bool(n % 2)) for n in range(6)]
+    (check,) = judged(RunData.read(rows), "score<0.4")["checks"]
+    assert check["verdict"] == "pass"
+    assert check["reason"].endswith("no worse than 0.4. So few samples can tell nothing.")
+
+
+def test_of_a_target_of_which_half_has_no_grade_only_times_are_judged() -> None:
+    """A judge that grades what is bad and stumbles over what is good tells nothing."""
+    rows = [
+        SampleRow(
+            str(n), "a", 0, duration_s=1.0, text="", score=0.0 if n % 2 else None, passed=False if n % 2 else None
+        )
+        for n in range(200)
+    ]
+    found = judged(RunData.read(rows), "score<0.9", "pass<90%", "p50.duration>0.1s")
+    assert verdicts(found) == {"score<0.9": "inconclusive", "pass<90%": "inconclusive", "p50.duration>0.1s": "fail"}
+    assert "50% of the samples of the run have no grade" in found["checks"][0]["reason"]
+
+
 @pytest.mark.parametrize(
     ("grades", "verdict"),
     [

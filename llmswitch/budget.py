@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from llmswitch.errors import BudgetError
-from llmswitch.pricing import PriceKey, Prices, context_window
+from llmswitch.pricing import PriceKey, Prices
 from llmswitch.types import Cost, Message, Request, Usage
 
 __all__ = ["BudgetLimits", "Purse", "Spending", "check_limits", "worst_case"]
@@ -99,19 +99,19 @@ def worst_case(request: Request, prices: Prices, key: PriceKey, at: float) -> Co
     output = request.parameters.max_tokens
     if output is None:
         return None
-    tokens = _input_tokens(request, key)
+    tokens = _input_tokens(request, prices, key)
     cold = prices.cost(Usage(tokens, output, estimated=True), key, at)
     written = prices.cost(Usage(tokens, output, cache_creation_input_tokens=tokens, estimated=True), key, at)
     return max((cost for cost in (cold, written) if cost is not None), key=lambda cost: cost.amount, default=None)
 
 
-def _input_tokens(request: Request, key: PriceKey) -> int:
+def _input_tokens(request: Request, prices: Prices, key: PriceKey) -> int:
     tokens = _PER_PROMPT + _size(request.system or "") + sum(_message_tokens(message) for message in request.messages)
     if request.schema is not None:
         tokens += _PER_SCHEMA + len(json.dumps(request.schema, indent=2))
     kinds = {a.media_type for message in request.messages for a in message.attachments}
     if any(not kind.startswith("image/") for kind in kinds):
-        tokens += context_window(key) or _LARGEST_WINDOW
+        tokens += prices.context_window(key) or _LARGEST_WINDOW
     return tokens
 
 

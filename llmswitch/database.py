@@ -113,6 +113,66 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
                 ON CONFLICT (day) DO UPDATE SET pico = pico + excluded.pico;
         END""",
     ),
+    (
+        # how it was bought, which decides the rate: at the vendor's batch rate, and in which tier (NULL: the usual one)
+        "ALTER TABLE calls ADD COLUMN batch INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE calls ADD COLUMN service_tier TEXT",
+        # what kind of task the caller said that it is
+        "ALTER TABLE calls ADD COLUMN task TEXT",
+        # the sums of rows that were forgotten: one row a local day and whatever a report groups by
+        """CREATE TABLE daily (
+            day TEXT NOT NULL,
+            provider TEXT NOT NULL,
+            request_model TEXT,
+            profile TEXT,
+            command TEXT NOT NULL,
+            calls INTEGER NOT NULL,
+            errors INTEGER NOT NULL,
+            cached INTEGER NOT NULL,
+            input_tokens INTEGER,
+            output_tokens INTEGER,
+            cache_read_input_tokens INTEGER,
+            cache_creation_input_tokens INTEGER,
+            reasoning_output_tokens INTEGER,
+            cost_pico INTEGER,
+            priced INTEGER NOT NULL,
+            exact INTEGER,
+            unknown INTEGER NOT NULL,
+            saved_by_cache_pico INTEGER NOT NULL,
+            saved_by_batch_pico INTEGER NOT NULL,
+            lost_pico INTEGER NOT NULL,
+            hedged_pico INTEGER NOT NULL,
+            failed_pico INTEGER NOT NULL
+        )""",
+        "CREATE INDEX daily_by_day ON daily (day)",
+        # what benches found of a target, task by task; task '' is the whole suite. `passed` of `judged` samples, and
+        # the interval of that share; tokens and their samples are of prompts that all targets of the run answered
+        """CREATE TABLE evidence (
+            run_id TEXT NOT NULL,
+            path TEXT NOT NULL,
+            suite TEXT NOT NULL,
+            finished_at REAL NOT NULL,
+            target TEXT NOT NULL,
+            provider TEXT NOT NULL,
+            request_model TEXT NOT NULL,
+            task TEXT NOT NULL,
+            cases INTEGER NOT NULL,
+            judged INTEGER NOT NULL,
+            passed INTEGER NOT NULL,
+            low REAL NOT NULL,
+            high REAL NOT NULL,
+            duration_p50_s REAL,
+            output_tokens_per_s REAL,
+            time_to_first_token_s REAL,
+            cost_pico INTEGER,
+            samples INTEGER NOT NULL,
+            input_tokens INTEGER,
+            output_tokens INTEGER,
+            counted INTEGER NOT NULL,
+            PRIMARY KEY (run_id, target, task)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX evidence_by_task ON evidence (task, finished_at)",
+    ),
 )
 
 

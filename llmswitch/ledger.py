@@ -37,18 +37,23 @@ _MOST = 2**53
 
 
 class Caller(NamedTuple):
-    """Who asks: the command, the profile, the target as typed, and the conversation the call belongs to."""
+    """Who asks: the command, the profile, the target as typed, and the conversation the call belongs to.
+
+    `task` is the kind of task that whoever asks says it is.
+    """
 
     command: str
     target: str
     profile: str | None = None
     conversation_id: str | None = None
+    task: str | None = None
 
 
 class CallRow(NamedTuple):
     """One call. `started_at` is epoch seconds, the other times seconds on a monotonic clock; unknown is None.
 
-    `saved` is what a cached answer cost when it was first given. `error_kind` is None where an answer came. With
+    `saved` is what a cached answer cost when it was first given, and what one at the `batch` rate would have cost more
+    without; `service_tier` is the vendor's, None for the usual one. `error_kind` is None where an answer came. With
     `lost`, it is no call, but the spend of one attempt whose answer nobody got: see `Spend`. A named tuple, since
     making a frozen dataclass of this size would cost every cached answer 2 ms.
     """
@@ -71,6 +76,8 @@ class CallRow(NamedTuple):
     error_kind: str | None = None
     cached: bool = False
     lost: str | None = None
+    batch: bool = False
+    service_tier: str | None = None
 
 
 def call_row(
@@ -193,6 +200,9 @@ def _columns(row: CallRow) -> dict[str, str | float | int | None]:
         "cached": row.cached,
         "conversation_id": caller.conversation_id,
         "lost": row.lost,
+        "batch": row.batch,
+        "service_tier": row.service_tier,
+        "task": caller.task,
     }
     return {name: encodable(value) if isinstance(value, str) else value for name, value in columns.items()}
 

@@ -47,6 +47,11 @@ class Paths(NamedTuple):
         return self.data / "ledger.db"
 
     @property
+    def prices(self) -> Path:
+        """The refreshed price list, where one was asked for."""
+        return self.data / "price-list.json"
+
+    @property
     def models(self) -> Path:
         """Weights of embedded models."""
         return self.data / "models"

@@ -17,7 +17,7 @@ from llmswitch.types import Usage
 if TYPE_CHECKING:
     from genai_prices.types import ModelPrice
 
-__all__ = ["amount"]
+__all__ = ["amount", "amount_of_many", "steps"]
 
 
 class _Counts(NamedTuple):
@@ -68,7 +68,30 @@ def amount(prices: ModelPrice, usage: Usage) -> Decimal:
 
     Raises ValueError where its counts contradict each other, or where the prices do.
     """
-    counts = _Counts(
+    counts = _counts(usage)
+    if not counts.sound:
+        return _asked(prices, counts)
+    return _affine(prices, bisect_left(steps(prices), counts.input), 1, counts)
+
+
+def steps(prices: ModelPrice) -> tuple[int, ...]:
+    """Beyond how many tokens of input each further context step of a call begins."""
+    return _starts(_Same(prices))
+
+
+def amount_of_many(prices: ModelPrice, step: int, calls: int, sums: Usage) -> Decimal:
+    """What `calls` cost in USD whose tokens are `sums` together, each of them in context step `step`, from 0.
+
+    Raises ValueError where the sums contradict each other.
+    """
+    counts = _counts(sums)
+    if not counts.sound:
+        raise ValueError(f"these sums contradict each other: {sums}")
+    return _affine(prices, step, calls, counts)
+
+
+def _counts(usage: Usage) -> _Counts:
+    return _Counts(
         usage.input_tokens or 0,
         usage.output_tokens or 0,
         usage.cache_read_input_tokens or 0,
@@ -76,10 +99,12 @@ def amount(prices: ModelPrice, usage: Usage) -> Decimal:
         usage.cache_creation_1h_input_tokens or 0,
         usage.reasoning_output_tokens or 0,
     )
-    if not counts.sound:
-        return _asked(prices, counts)
-    rates = _rates(_Same(prices), bisect_left(_starts(_Same(prices)), counts.input))
-    return sum((rate * count for rate, count in zip(rates.tokens, counts, strict=True) if count), rates.request)
+
+
+def _affine(prices: ModelPrice, step: int, calls: int, counts: _Counts) -> Decimal:
+    rates = _rates(_Same(prices), step)
+    parts = (rate * count for rate, count in zip(rates.tokens, counts, strict=True) if count)
+    return sum(parts, rates.request * calls)
 
 
 def _asked(prices: ModelPrice, counts: _Counts) -> Decimal:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llmswitch.budget import BudgetLimits, Purse, Spending, check_limits, worst_case
 from llmswitch.errors import BudgetError
-from llmswitch.pricing import PriceKey, Prices, context_window
+from llmswitch.pricing import PriceKey, Prices
 from llmswitch.types import Attachment, Message, Parameters, Request, Usage
 
 _AT = datetime(2026, 11, 22, tzinfo=UTC).timestamp()
@@ -99,10 +99,10 @@ def test_an_image_is_bounded_by_the_dearest_vendors_count() -> None:
 def test_a_document_fills_the_context_window() -> None:
     document = Message("user", "", (Attachment("application/pdf", b"%PDF"), Attachment("application/pdf", b"%PDF")))
     known = PriceKey("openai", "m", price_model="gpt-4o")
-    assert context_window(known) == 128_000
+    assert _PLAIN.context_window(known) == 128_000
     assert _tokens(_asked(document), known) - _tokens(_asked("")) == 128_000
     unknown = PriceKey("my-endpoint", "m")
-    assert context_window(unknown) is None
+    assert _PLAIN.context_window(unknown) is None
     assert _tokens(_asked(document), unknown) - _tokens(_asked("")) == 2_000_000
 
 

@@ -232,7 +232,37 @@ def test_cached_tokens_the_own_file_gives_no_rate_for_make_it_inexact(tmp_path: 
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ('{"openai:m": {"inptu": 1, "output": 2}}', r"'openai:m': unknown field 'inptu'"),
+        ('{"openai:m": {"inptu": 1, "output": 2}}', r"'openai:m': unknown field 'inptu'\. Did you mean 'input'\?"),
+        ('{"openai:m": {"input": 1, "ouput": 2}}', r"unknown field 'ouput'\. Did you mean 'output'\?"),
+        ('{"openai:m": {"input": 1, "output": 2, "bacth": {}}}', r"unknown field 'bacth'\. Did you mean 'batch'\?"),
+        (
+            '{"openai:m": {"input": 1, "output": 2, "xyz": 1}}',
+            r"unknown field 'xyz'\. A price has input, output, .*batch",
+        ),
+        ('{"openai:m": {"input": 1, "output": 2, "batch": 0.5}}', r"'openai:m': batch must hold prices"),
+        ('{"openai:m": {"input": 1, "output": 2, "batch": {"input": 1}}}', r"'openai:m': batch has no 'output'"),
+        (
+            '{"openai:m": {"input": 1, "output": 2, "batch": {"input": -1, "output": 1}}}',
+            r"'openai:m': batch: input must be a number of USD from 0 up, not -1",
+        ),
+        (
+            '{"openai:m": {"input": 1, "output": 2, "batch": {"input": 1, "output": 1, "tiers": {}}}}',
+            r"'openai:m': batch: unknown field 'tiers'",
+        ),
+        ('{"openai:m": {"input": 1, "output": 2, "tiers": []}}', r"'openai:m': tiers must hold prices by tier"),
+        ('{"openai:m": {"input": 1, "output": 2, "tiers": {"batch": {}}}}', r"'batch' is no tier of its own"),
+        (
+            '{"openai:m": {"input": 1, "output": 2, "tiers": {"flex": {"input": "x", "output": 1}}}}',
+            r"'openai:m': tiers: flex: input must be a number of USD",
+        ),
+        ('{"azure:d": {"model": 4}}', r"'azure:d': model must name what it serves"),
+        ('{"azure:d": {"model": ""}}', r"'azure:d': model must name what it serves"),
+        ('{"azure:d": {"uplift": 1.1}}', r"'azure:d': model must name what it serves"),
+        ('{"azure:d": {"model": "gpt-4o", "uplift": 0}}', r"'azure:d': uplift must be a factor above 0.*not 0"),
+        ('{"azure:d": {"model": "gpt-4o", "uplift": -1.1}}', r"uplift must be a factor above 0"),
+        ('{"azure:d": {"model": "gpt-4o", "uplift": 110}}', r"uplift must be a factor above 0, such as 1\.1 for 10 %"),
+        ('{"azure:d": {"model": "gpt-4o", "uplfit": 1.1}}', r"unknown field 'uplfit'\. Did you mean 'uplift'\?"),
+        ('{"azure:d": {"model": "gpt-4o", "input": 1}}', r"'input' and 'model' exclude each other"),
         ('{"openai:m": {"input": 1}}', r"'openai:m' has no 'output'"),
         ('{"openai:m": {"input": 1, "output": 2, "cache_creation_1h": 2}}', r"'openai:m' has no 'cache_creation'"),
         ('{"openai:m": {"input": -1, "output": 2}}', r"'openai:m': input must be a number of USD from 0 up, not"),

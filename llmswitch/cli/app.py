@@ -29,6 +29,7 @@ _COMMANDS = (
     "logs",
     "profiles",
     "providers",
+    "doctor",
     "init",
     "pull",
     "cache",

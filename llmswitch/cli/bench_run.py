@@ -11,9 +11,11 @@ from llmswitch.cli.bench_shown import print_run
 from llmswitch.cli.shell import Shell
 from llmswitch.cli.writer import Writer
 from llmswitch.errors import ConfigError, LLMSwitchError, StorageError
+from llmswitch.evidence import keep_evidence
 from llmswitch.reports.bench_outputs import Refresher, bring_up_to_date
 from llmswitch.runs.bench.baseline import difference, find_baseline, too_many_errors
 from llmswitch.runs.bench.document import RunDocument
+from llmswitch.runs.bench.evidence import evidence_of
 from llmswitch.runs.bench.folder import RunFolder, new_run
 from llmswitch.runs.bench.run import Bench, Outcome, run_bench
 from llmswitch.runs.bench.summary import Ended, Head, begun
@@ -79,7 +81,17 @@ def _taken(shell: Shell, asked: Asked, setting: Setting, folder: RunFolder) -> i
     shell.note(f"run {folder.id} in {folder.path}")
     with folder.locked():
         made = _measured(shell, setting, folder)
+        if made.outcome.complete:
+            _keep(shell, setting, folder, made.document)
     return _told(shell, asked, folder, made)
+
+
+def _keep(shell: Shell, setting: Setting, folder: RunFolder, document: RunDocument) -> None:
+    """Have what was found where 'ask --route', 'providers' and 'cost whatif' look for it."""
+    try:
+        keep_evidence(setting.services.ledger.path, evidence_of(folder, document))
+    except StorageError as error:
+        shell.warn(error.message)
 
 
 def _measured(shell: Shell, setting: Setting, folder: RunFolder) -> _Made:

@@ -1,4 +1,4 @@
-"""`llmswitch providers`: whom can be asked, who is left alone because it failed, and asking it all the same."""
+"""`llmswitch providers`: the vendors side by side, who is left alone because it failed, and asking it all the same."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from llmswitch.errors import ConfigError
 from llmswitch.health import Health, Status
 from llmswitch.profiles import Settings
 from llmswitch.providers import find_vendor
-from llmswitch.reports.providers import health_table, providers_document, providers_table
-from llmswitch.runs.providers import provider_rows
+from llmswitch.reports.providers import health_table, narrow_table, providers_document, providers_table
+from llmswitch.runs.providers import compared, provider_rows
 
 __all__ = ["app"]
 
@@ -39,7 +39,7 @@ def providers(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Whom can be asked, with which model and where; and what the others still need."""
+    """The vendors side by side: what they cost and take, how they fare on this machine, and what they still need."""
     if health and reset is not None:
         raise ConfigError("give --health or --reset, not both.")
     shell = Shell.current(verbose=verbose, quiet=quiet)
@@ -48,16 +48,33 @@ def providers(
         _reset(shell, settings, reset, json=json)
         return
     rows = provider_rows(settings)
-    statuses = _asked(shell, settings, Health.statuses) if health else None
+    statuses = _asked(shell, settings, Health.statuses) if health else _known(shell, settings)
+    found = compared(rows, settings, statuses, now=shell.wall(), warn=shell.warn)
     if json:
-        shell.json(providers_document(rows, statuses))
+        shell.json(providers_document(found, statuses if health else None))
         return
-    shell.table(providers_table(rows))
+    shell.table(providers_table(found), narrow=narrow_table(found))
+    for row in rows:
+        if row.problem is not None:
+            shell.detail(f"{row.name}: {row.problem}")
+    if not health:
+        return
     if statuses:
         shell.line()
         shell.table(health_table(statuses))
-    elif statuses is not None:
+    else:
         shell.note("no target was asked of late.")
+
+
+def _known(shell: Shell, settings: Settings) -> list[Status]:
+    """How the targets fare, where anybody keeps that: nothing is made to find out that it is empty."""
+    if settings.find("REDIS_URL") is None and not settings.paths.state.exists():
+        return []
+    try:
+        return _asked(shell, settings, Health.statuses)
+    except ConfigError as error:  # the table says as much without it
+        shell.warn(error.message)
+        return []
 
 
 def _reset(shell: Shell, settings: Settings, name: str, *, json: bool) -> None:

@@ -30,9 +30,9 @@ from llmswitch.errors import (
 )
 from llmswitch.profiles import Settings
 from llmswitch.providers.anthropic_codec import MAX_TOKENS, decode, decode_event, encode, sampling
-from llmswitch.providers.base import IMAGES, PDF, Endpoint, Variables, Vendor, endpoint_url
+from llmswitch.providers.base import IMAGES, PDF, Endpoint, Offers, Variables, Vendor, endpoint_url
 from llmswitch.providers.failures import UNREADABLE, Failure, UndecodableError, translated
-from llmswitch.providers.values import Halves
+from llmswitch.providers.values import Halves, token_count
 from llmswitch.types import Chunk, Parameters, Request, Response, Usage
 
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ __all__ = ["VENDOR", "AnthropicProvider"]
 
 _BASE_URL = "https://api.anthropic.com"
 _PATH = "/v1/messages"
+_COUNT_PATH = "/v1/messages/count_tokens"
+#: what of a call's body counting takes (anthropic 2.12, messages.count_tokens)
+_COUNTED = ("model", "messages", "system", "output_config")
 
 #: under the version the SDK sends by itself, sampling parameters are refused; older models take them under this one
 _SAMPLING_HEADERS = {"anthropic-version": "2023-06-01"}
@@ -249,6 +252,18 @@ class AnthropicProvider:
             for chunk in halves.rest():
                 yield chunk
 
+    async def count(self, request: Request) -> int | None:
+        """Tokens of the request, by `messages.count_tokens`; raises a ProviderError."""
+        import httpx2
+
+        body = encode(self._endpoint, replace(request, stream=False))
+        with self._translated(request):
+            reply = await self._client.post(
+                _COUNT_PATH, cast_to=httpx2.Response, body={name: body[name] for name in _COUNTED if name in body}
+            )
+            raw = reply.json()
+        return token_count(raw.get("input_tokens")) if isinstance(raw, dict) else None
+
     async def aclose(self) -> None:
         """Release every socket."""
         await self._client.close()
@@ -286,7 +301,9 @@ VENDOR = Vendor(
     preview=encode,
     default_model="claude-haiku-5-5",
     accepts=IMAGES | PDF,
+    offers=Offers(schema=True, batch=True, caching=True),
     default_max_tokens=MAX_TOKENS,
     asks=("ANTHROPIC_API_KEY", "ANTHROPIC_MODEL"),
     rehearsal=_REHEARSAL,
+    counts=True,
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmswitch.errors import AuthenticationError, ConfigError
 from llmswitch.profiles import Settings
-from llmswitch.providers.base import IMAGES, PDF, Endpoint, Provider, Variables, Vendor, endpoint_url
+from llmswitch.providers.base import IMAGES, PDF, Endpoint, Offers, Provider, Variables, Vendor, endpoint_url
 from llmswitch.providers.chat import ChatAdapter, plain_client, seal
 from llmswitch.providers.chat_codec import REHEARSAL, Dialect, encode
 from llmswitch.types import Request
@@ -166,5 +166,6 @@ VENDOR = Vendor(
     connect=_connect,
     preview=_encode,
     accepts=IMAGES | PDF,
+    offers=Offers(schema=True, batch=True, caching=True),
     rehearsal=REHEARSAL,
 )

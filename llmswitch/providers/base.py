@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from llmswitch.errors import ConfigError
 from llmswitch.profiles import Settings
 from llmswitch.types import Chunk, Request, Response, Secret
 
-__all__ = ["IMAGES", "PDF", "Endpoint", "Provider", "Variables", "Vendor", "endpoint_url"]
+__all__ = ["IMAGES", "PDF", "Counter", "Endpoint", "Offers", "Provider", "Variables", "Vendor", "endpoint_url"]
 
 IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 PDF = frozenset({"application/pdf"})
@@ -33,6 +33,15 @@ class Provider(Protocol):
 
     async def aclose(self) -> None:
         """Release every socket."""
+        ...
+
+
+@runtime_checkable
+class Counter(Protocol):
+    """An adapter whose vendor counts the tokens of a request without answering it. Those calls are free."""
+
+    async def count(self, request: Request) -> int | None:
+        """Tokens of its whole input; None where the vendor's word is none. Raises a ProviderError."""
         ...
 
 
@@ -90,10 +99,27 @@ class Variables(NamedTuple):
     model: str
 
 
+class Offers(NamedTuple):
+    """What a vendor's interface has beside plain answers, None where nobody can say: whoever runs a server decides.
+
+    `schema` is an answer held to a JSON Schema, `batch` a batch interface, `caching` that the beginning of a prompt
+    which it has seen costs less, or is answered sooner. True where some of its models have it; not all need to.
+    """
+
+    schema: bool | None = None
+    batch: bool | None = None
+    caching: bool | None = None
+
+
+#: nobody knows anything
+_UNTOLD = Offers()
+
+
 class Vendor(NamedTuple):
     """One row: how a provider is called, configured and reached.
 
-    `needs` are alternative variables, any of which makes it configured; `accepts` the media types it takes.
+    `needs` are alternative variables, any of which makes it configured; `accepts` the media types it takes, `offers`
+    what else it has.
     `configure` reads the settings (ConfigError names the variable to set) and sends nothing; `connect` imports
     the SDK and returns the adapter; `preview` is the body that `connect`'s adapter would send, for --dry-run.
     `locate` refines the endpoint for one model, where a model is more than a name. `asks` are the variables that
@@ -110,6 +136,7 @@ class Vendor(NamedTuple):
     preview: Callable[[Endpoint, Request], dict[str, Any]]
     default_model: str | None = None
     accepts: frozenset[str] = frozenset()
+    offers: Offers = _UNTOLD
     #: tokens a call is capped at where nobody said, for vendors that require a cap
     default_max_tokens: int | None = None
     locate: Callable[[Endpoint, str], Endpoint] | None = None
@@ -117,6 +144,8 @@ class Vendor(NamedTuple):
     rehearsal: str = ""
     #: whether two calls wait for each other, so that comparing them side by side would time the wait
     one_at_a_time: bool = False
+    #: whether its adapter is a `Counter`
+    counts: bool = False
 
     def configured(self, settings: Settings) -> bool:
         """Whether a profile or the environment names what this provider needs."""

@@ -12,12 +12,14 @@ from functools import partial
 
 from llmswitch.errors import ConfigError
 from llmswitch.profiles import Settings
-from llmswitch.providers.base import IMAGES, PDF, Endpoint, Provider, Variables, Vendor, endpoint_url
+from llmswitch.providers.base import IMAGES, PDF, Endpoint, Offers, Provider, Variables, Vendor, endpoint_url
 from llmswitch.providers.chat import ChatAdapter, plain_client
 from llmswitch.providers.chat_codec import REHEARSAL, Dialect, encode
 
 __all__ = ["endpoint_names", "endpoint_vendor"]
 
+#: a server of the user's own: it has no batches, and how it caches is its owner's to set
+_OWN = Offers(schema=True, batch=False)
 #: goes where a server asks for no key: the SDK sends none at all only with a word in its place
 _NO_KEY = "none"
 
@@ -35,21 +37,30 @@ class _Server:
     default_model: str | None = None
     prices: str | None = None
     accepts: frozenset[str] = IMAGES
+    offers: Offers = Offers()  # noqa: RUF009  # it is frozen
     names: Mapping[str, str] = field(default_factory=dict)
     stream_usage: bool = True
 
 
 _SERVERS: Mapping[str, _Server] = {
-    "ollama": _Server("Ollama", "http://127.0.0.1:11434/v1", needs_key=False),
-    "vllm": _Server("vLLM", "http://127.0.0.1:8000/v1", needs_key=False),
-    "lmstudio": _Server("LM Studio", "http://127.0.0.1:1234/v1", needs_key=False),
-    "groq": _Server("Groq", "https://api.groq.com/openai/v1", default_model="openai/gpt-oss-20b", prices="groq"),
+    "ollama": _Server("Ollama", "http://127.0.0.1:11434/v1", needs_key=False, offers=_OWN),
+    "vllm": _Server("vLLM", "http://127.0.0.1:8000/v1", needs_key=False, offers=_OWN),
+    "lmstudio": _Server("LM Studio", "http://127.0.0.1:1234/v1", needs_key=False, offers=_OWN),
+    "groq": _Server(
+        "Groq",
+        "https://api.groq.com/openai/v1",
+        default_model="openai/gpt-oss-20b",
+        prices="groq",
+        offers=Offers(schema=True, batch=True, caching=True),
+    ),
     "deepseek": _Server(
         "DeepSeek",
         "https://api.deepseek.com/v1",
         default_model="deepseek-v4-flash",
         prices="deepseek",
         accepts=frozenset(),
+        # JSON, but of no schema
+        offers=Offers(schema=False, caching=True),
     ),
     # refuses every field that it does not know (422 extra_forbidden), and sends usage in a stream unasked
     "mistral": _Server(
@@ -57,6 +68,7 @@ _SERVERS: Mapping[str, _Server] = {
         "https://api.mistral.ai/v1",
         default_model="mistral-small-latest",
         prices="mistral",
+        offers=Offers(schema=True, batch=True, caching=True),
         names={"seed": "random_seed"},
         stream_usage=False,
     ),
@@ -66,10 +78,21 @@ _SERVERS: Mapping[str, _Server] = {
         default_model="openai/gpt-6-luna",
         prices="openrouter",
         accepts=IMAGES | PDF,
+        offers=Offers(schema=True, caching=True),
     ),
-    "xai": _Server("xAI", "https://api.x.ai/v1", default_model="grok-4-1-fast-non-reasoning", prices="x-ai"),
+    "xai": _Server(
+        "xAI",
+        "https://api.x.ai/v1",
+        default_model="grok-4-1-fast-non-reasoning",
+        prices="x-ai",
+        offers=Offers(schema=True, batch=True, caching=True),
+    ),
     "together": _Server(
-        "Together AI", "https://api.together.xyz/v1", default_model="openai/gpt-oss-120b", prices="together"
+        "Together AI",
+        "https://api.together.xyz/v1",
+        default_model="openai/gpt-oss-120b",
+        prices="together",
+        offers=Offers(schema=True, batch=True, caching=True),
     ),
 }
 
@@ -103,6 +126,7 @@ def endpoint_vendor(name: str, settings: Settings) -> Vendor | None:
         preview=partial(encode, dialect),
         default_model=server.default_model,
         accepts=server.accepts,
+        offers=server.offers,
         rehearsal=REHEARSAL,
     )
 

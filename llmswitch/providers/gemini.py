@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from llmswitch.errors import ConfigError
 from llmswitch.profiles import Settings
-from llmswitch.providers.base import IMAGES, PDF, Endpoint, Variables, Vendor, endpoint_url
+from llmswitch.providers.base import IMAGES, PDF, Endpoint, Offers, Variables, Vendor, endpoint_url
 from llmswitch.providers.failures import UndecodableError, translated
 from llmswitch.providers.gemini_codec import decode, decode_chunk, encode, is_answer, preview
-from llmswitch.providers.values import Halves
+from llmswitch.providers.values import Halves, token_count
 from llmswitch.types import Chunk, Request, Response
 
 if TYPE_CHECKING:
@@ -163,6 +163,24 @@ class GeminiProvider:
             for chunk in halves.rest():
                 yield chunk
 
+    async def count(self, request: Request) -> int | None:
+        """Tokens of the request, by `models.count_tokens`; raises a ProviderError.
+
+        The SDK takes a system prompt on Vertex AI alone: with a key it goes as one more content, of the same tokens.
+        """
+        from google.genai.types import Content, CountTokensConfig
+
+        contents, config = _arguments(encode(self._endpoint, request))
+        counting = None
+        if request.system and self._endpoint.api_key is None:
+            counting = CountTokensConfig(system_instruction=config.system_instruction)
+        elif request.system:
+            contents.insert(0, Content.model_validate({"role": "user", "parts": [{"text": request.system}]}))
+        model = _model(request)
+        with self._translated(request):
+            counted = await self._client.aio.models.count_tokens(model=model, contents=contents, config=counting)
+            return token_count(counted.total_tokens)
+
     async def aclose(self) -> None:
         """Release every socket."""
         self._client.close()
@@ -262,6 +280,8 @@ VENDOR = Vendor(
     preview=preview,
     default_model="gemini-3.8-flash",
     accepts=IMAGES | PDF,
+    offers=Offers(schema=True, batch=True, caching=True),
     asks=("GOOGLE_API_KEY", "GEMINI_MODEL"),
     rehearsal=_REHEARSAL,
+    counts=True,
 )

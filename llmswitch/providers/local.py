@@ -20,7 +20,7 @@ from typing import Any
 
 from llmswitch.errors import ConfigError, ContextLengthError, TruncatedError
 from llmswitch.profiles import Settings
-from llmswitch.providers.base import Endpoint, Provider, Variables, Vendor
+from llmswitch.providers.base import Endpoint, Offers, Provider, Variables, Vendor
 from llmswitch.providers.chat import ChatAdapter, plain_client
 from llmswitch.providers.chat_codec import Dialect, encode
 from llmswitch.types import Chunk, Request, Response, Secret, Usage
@@ -232,5 +232,7 @@ VENDOR = Vendor(
     preview=_encode,
     default_model=DEFAULT_MODEL,
     locate=_locate,
+    # llama.cpp holds answers to a schema by a grammar; `cache_prompt` is off above
+    offers=Offers(schema=True, batch=False, caching=False),
     one_at_a_time=True,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import NamedTuple
 
-__all__ = ["UNKNOWN", "Cell", "Column", "Table", "count", "money", "seconds"]
+__all__ = ["UNKNOWN", "Cell", "Column", "Table", "count", "money", "seconds", "short"]
 
 UNKNOWN = "–"
 
@@ -57,3 +57,11 @@ def money(amount: Decimal | None, *, exact: bool = True) -> str:
 def count(value: int | None) -> str:
     """`12,345`; unknown is a dash."""
     return UNKNOWN if value is None else f"{value:,}"
+
+
+def short(value: int | None) -> str:
+    """`950`, `12.3 k`, `250.6 M`: three digits or so, for what is only looked at; unknown is a dash."""
+    if value is None or value < 10_000:
+        return count(value)
+    unit, size = ("k", 10**3) if value < 10**6 else ("M", 10**6) if value < 10**9 else ("G", 10**9)
+    return f"{value / size:,.1f} {unit}"

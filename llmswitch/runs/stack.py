@@ -26,7 +26,6 @@ from llmswitch.layers.record import RecordLayer
 from llmswitch.layers.retry import RetryLayer
 from llmswitch.layers.schema import SchemaLayer
 from llmswitch.limiter import RateLimits
-from llmswitch.pricing import context_window
 from llmswitch.providers.base import Endpoint, Provider
 from llmswitch.runs.ask import Asking, Services, caller
 from llmswitch.runs.balance import ordered
@@ -106,7 +105,7 @@ def _lane(call: Call, asking: Asking, adapter: Provider | None) -> Lane:
         target=call.target.text,
         request=call.request,
         open=lambda: _layers(call, asking.services, asking.shared, late),
-        window=partial(context_window, call.price_key),
+        window=partial(asking.services.prices.context_window, call.price_key),
     )
 
 

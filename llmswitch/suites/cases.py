@@ -34,6 +34,7 @@ class CaseMaker:
     renderer: Renderer
     warn: Callable[[str], None]
     _missing: set[str] = field(default_factory=set)
+    _told: bool = False
 
     def cases(self, number: int, test: Test) -> Iterator[Case]:
         """The cases of test `number`, from 1; faults for what cannot be rendered."""
@@ -61,6 +62,7 @@ class CaseMaker:
                         assertions=rendered,
                         threshold=test.threshold,
                         targets=allowed[prompt.number],
+                        tasks=test.tasks,
                     )
             self._tell(missing, test.node)
 
@@ -115,6 +117,11 @@ class CaseMaker:
         for one in test.prompts or ():
             if not any(matches(one, prompt.label, prompt.id) for prompt in self.prompts):
                 test.node.fault(f"there is no prompt {one[:80]!r}.")
+        if test.targets and not self.filtered and not self._told:
+            self._told = True
+            self.warn(
+                f"{test.node.place}: -t names whom to ask, so that what tests say in providers counts for nothing."
+            )
         for one in (test.targets or ()) if self.filtered else ():
             if not any(matches(one, target.label, target.id, target.text) for target in self.targets):
                 test.node.fault(f"there is no provider {one[:80]!r} in this suite.")

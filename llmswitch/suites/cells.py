@@ -53,6 +53,10 @@ def is_expected(column: str, cell: str) -> bool:
     return column.startswith("__expected") and cell.strip() != ""
 
 
+#: a column of what kind of task a row stands for; the second has several, between commas
+_TASKS = ("__metadata:task", "__metadata:task[]")
+
+
 def test_of_row(row: Mapping[str, str], number: int, source: Source) -> dict[str, Any]:
     """The test as YAML would give it."""
     variables: dict[str, str] = {}
@@ -68,15 +72,22 @@ def test_of_row(row: Mapping[str, str], number: int, source: Source) -> dict[str
             test[column[2:]] = cell or test.get(column[2:])
         elif column == "__threshold" or column.startswith("__config:"):
             _threshold(column, cell, Node(cell, source, (column,)), test, thresholds)
+        elif column in _TASKS:
+            names = [name.strip() for name in (cell.split(",") if column == _TASKS[1] else [cell])]
+            test.setdefault("metadata", {"task": []})["task"] += filter(None, names)
         elif not column.startswith(("__metadata", "__expected")):
             variables[column] = cell
-    metric = test.pop("metric", None)
+    _complete(asserts, test.pop("metric", None), thresholds)
+    return test
+
+
+def _complete(asserts: list[dict[str, Any]], metric: str | None, thresholds: Mapping[int, float]) -> None:
+    """Give each assertion what a column of its own says of it."""
     for index, one in enumerate(asserts):
         if metric:
             one["metric"] = metric
         if index in thresholds:
             one["threshold"] = thresholds[index]
-    return test
 
 
 def _threshold(column: str, cell: str, node: Node, test: dict[str, Any], thresholds: dict[int, float]) -> None:

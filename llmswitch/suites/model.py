@@ -60,7 +60,8 @@ class Case:
     """One prompt with one test's variables, rendered. `id` is unique in the suite and the same every night.
 
     `prompt` is the rendered prompt as text (of a chat, its JSON); `system` and `messages` are what is sent.
-    `targets` are the labels it is for, None for all. `threshold` replaces 'all assertions must pass'.
+    `targets` are the labels it is for, None for all. `threshold` replaces 'all assertions must pass'. `tasks` are what
+    kinds of task it stands for.
     """
 
     id: str
@@ -73,6 +74,7 @@ class Case:
     assertions: tuple[Assertion, ...] = ()
     threshold: float | None = None
     targets: tuple[str, ...] | None = None
+    tasks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

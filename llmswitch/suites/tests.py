@@ -36,6 +36,7 @@ class Test(NamedTuple):
     judge: str | None = None
     rubric: Any = None
     plain: bool = False
+    tasks: tuple[str, ...] = ()
 
 
 def test_nodes(node: Node | None, files: Files) -> Iterator[Node]:
@@ -123,6 +124,7 @@ class Tests:
             description=description.text() if description else None,
             targets=_references(node.find("providers")) or base.targets,
             prompts=_references(node.find("prompts")) or base.prompts,
+            tasks=_tasks(node.find("metadata")) or base.tasks,
         )
 
     def _options(self, base: Test, options: Node | None) -> Test:
@@ -184,6 +186,15 @@ class Tests:
             return node
         path = self.files.one(node.value, node)
         return self.files.document(path, node) if path else None
+
+
+def _tasks(metadata: Node | None) -> tuple[str, ...]:
+    """What `metadata: {task: …}` names, one task or a list of them; the rest of it is the suite's own business."""
+    node = metadata.find("task") if metadata is not None and isinstance(metadata.value, dict) else None
+    if node is None:
+        return ()
+    named = [one.text("a task's name") for one in (node.each() if isinstance(node.value, list) else (node,))]
+    return tuple(dict.fromkeys(name for name in named if name))
 
 
 def _references(node: Node | None) -> tuple[str, ...] | None:

@@ -9,12 +9,14 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llmswitch.evidence import read_evidence
 from tests.e2e.conftest import COMMAND, Command
 from tests.servers.recorder import Seen
 from tests.servers.vendors import Behaviour, Vendors
@@ -95,6 +97,32 @@ def test_a_run_says_of_every_target_what_the_contract_names(
         "case", "target", "repeat", "prompt", "prompt_sha256", "vars", "text", "finish_reason", "usage", "cost",
         "time_to_first_token_s", "itl_s", "duration_s", "scheduled_latency_s", "error", "score", "pass", "assertions",
     } <= set(row)  # fmt: skip
+
+
+def test_what_a_run_found_is_kept_for_whoever_chooses_later(
+    command: Command, cwd: Path, suite: Path, vendors: Vendors
+) -> None:
+    suite.write_text(
+        "prompts: ['Capital of {{c}}?']\nproviders: [openai, claude]\n"
+        "defaultTest: {assert: [{type: contains, value: '{{w}}'}], metadata: {task: geography}}\ntests:\n"
+        "  - vars: {c: France, w: Paris}\n"
+        "  - {vars: {c: Nowhere, w: London}, metadata: {task: [geography, riddle]}}\n"
+        "  - {vars: {c: Paris, w: Paris}, metadata: {task: riddle}}\n"
+    )
+    done = command("bench", "suite.yaml", "--repeats", "3", "--json", env=vendors.environ)
+    assert done.code == 3, done.err
+    ledger = command.home / "data" / "ledger.db"
+    found = {(one.target, one.task): one for one in (*read_evidence(ledger), *read_evidence(ledger, "riddle"))}
+    assert set(found) == {("openai", ""), ("claude", ""), ("openai", "riddle"), ("claude", "riddle")}
+    whole, riddle = found["openai", ""], found["openai", "riddle"]
+    assert (whole.cases, whole.judged, whole.passed, whole.samples, whole.counted) == (3, 9, 6, 9, 9)
+    assert (riddle.cases, riddle.judged, riddle.passed) == (2, 6, 3)
+    assert whole.low < 6 / 9 < whole.high
+    assert (whole.provider, whole.request_model, whole.run_id) == ("openai", "gpt-4o", done.document["id"])
+    assert whole.cost == Decimal(done.document["targets"][0]["cost"]["amount"])
+    assert whole.output_tokens == 9 * 4
+    assert rows_of(folder_of(cwd))[0]["tasks"]
+    assert [one.judged for one in read_evidence(ledger, "geography")] == [6, 6]
 
 
 def test_a_run_killed_three_times_and_resumed_equals_one_that_was_not(

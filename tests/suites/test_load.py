@@ -57,6 +57,23 @@ tests:
     assert (second.prompt, second.threshold, second.assertions) == ("P own suf", 0.0, ())
 
 
+def test_what_kind_of_task_a_case_stands_for_is_in_its_metadata(tmp_path: Path) -> None:
+    suite = """
+prompts: ["{{x}}"]
+defaultTest: {metadata: {task: summary, owner: me}}
+tests:
+  - vars: {x: 1}
+  - {vars: {x: 2}, metadata: {task: [code, code, review]}}
+  - {vars: {x: 3}, metadata: {owner: you}}
+"""
+    assert [case.tasks for case in cases(tmp_path, suite)] == [("summary",), ("code", "review"), ("summary",)]
+    (tmp_path / "rows.csv").write_text('x,__metadata:task,__metadata:task[]\n1,data entry,\n2,,"code, review"\n')
+    tasks = [case.tasks for case in cases(tmp_path, "prompts: ['{{x}}']\ntests: rows.csv\n")]
+    assert tasks == [("data entry",), ("code", "review")]
+    _, fault = faults(tmp_path, "prompts: [x]\ntests: [{metadata: {task: 5}}]\n")
+    assert "a task's name" in fault[-1]
+
+
 def test_scenarios_are_each_beginning_with_each_of_their_tests(tmp_path: Path) -> None:
     suite = """
 prompts: ["{{x}} {{y}}"]

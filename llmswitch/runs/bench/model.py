@@ -100,6 +100,8 @@ class SampleRow:
     description: str | None = None
     #: what the judges of its answer cost, as `cost`; None where none was asked, or where it is unknown
     judge_cost: Mapping[str, Any] | None = None
+    #: what kinds of task its case stands for
+    tasks: tuple[str, ...] = ()
 
     @property
     def key(self) -> Key:
@@ -115,13 +117,14 @@ class SampleRow:
         """The row as the contract names its fields."""
         row = {name: getattr(self, name) for name in self.__slots__}
         row["pass"] = row.pop("passed")
-        return {**row, "assertions": [dict(one) for one in self.assertions]}
+        return {**row, "assertions": [dict(one) for one in self.assertions], "tasks": list(self.tasks)}
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> SampleRow:
         """A row as it was written; fields of a later version are left out. Raises KeyError, TypeError."""
         known = {name: row[name] for name in cls.__slots__ if name in row}
-        return cls(**{**known, "passed": row.get("pass"), "assertions": tuple(row.get("assertions") or ())})
+        several = {name: tuple(row.get(name) or ()) for name in ("assertions", "tasks")}
+        return cls(**{**known, "passed": row.get("pass"), **several})
 
 
 #: reads a run's rows, from the first on at each call

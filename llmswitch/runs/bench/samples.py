@@ -26,6 +26,7 @@ def blank_row(planned: Planned, label: str) -> SampleRow:
         prompt_sha256=hashlib.sha256(f"{system}{case.prompt}".encode("utf-8", "backslashreplace")).hexdigest(),
         vars=dict(case.vars),
         description=case.description,
+        tasks=case.tasks,
     )
 
 

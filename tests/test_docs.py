@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 from llmswitch.cli.app import _COMMANDS
-from llmswitch.runs.ask import NOT_YET
 from llmswitch.types import PARAMETERS
 from llmswitch.variables import VARIABLES, variable
 
@@ -23,7 +22,7 @@ def first_bash_block(heading: str) -> str:
 def test_every_variable_is_documented() -> None:
     text = (ROOT / "docs" / "profiles.md").read_text()
     missing = {name for name in VARIABLES if f"`{name}`" not in text and f"`{name}=" not in text}
-    assert missing == set(NOT_YET)
+    assert missing == set()
 
 
 def test_the_example_and_the_profiles_hold_known_variables_and_no_secret() -> None:

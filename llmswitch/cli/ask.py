@@ -35,12 +35,13 @@ from llmswitch.cli.options import (
 )
 from llmswitch.cli.output import OutputFile, printer
 from llmswitch.cli.question import read_message, read_parameters, read_schema
+from llmswitch.cli.routed import Checks, Explain, Margin, Plan, RouteBy, Routing, Task, plan_route, read_routing
 from llmswitch.cli.shell import Shell
 from llmswitch.conversations import Conversation, Conversations, new_conversation_id
 from llmswitch.errors import ConfigError, StorageError
 from llmswitch.reports.answer import preview_document, response_document, summary
 from llmswitch.runs.ask import Services, find_cached, remember
-from llmswitch.runs.call import Question
+from llmswitch.runs.call import Call, Question
 from llmswitch.runs.policy import Policy, read_policy
 from llmswitch.runs.route import Route, pick_target, route_of
 from llmswitch.text import sanitize
@@ -76,6 +77,20 @@ class _Asked(NamedTuple):
     conversation: str | None
     no_stdin: bool
     restart_on_cut: bool
+    routing: Routing | None
+    task: str | None
+
+
+class _Way(NamedTuple):
+    """Whom a question goes to; with a `plan` without a choice, one of the route's calls after another."""
+
+    route: Route
+    plan: Plan | None = None
+
+    @property
+    def tiers(self) -> Plan | None:
+        """The plan, where the tiers are asked one after another."""
+        return self.plan if self.plan is not None and self.plan.choice is None else None
 
 
 @app.command()
@@ -109,6 +124,11 @@ def ask(
     restart_on_cut: Annotated[
         bool, typer.Option("--restart-on-cut", help="Ask anew where the answer is cut while it is shown.")
     ] = False,
+    route: RouteBy = None,
+    task: Task = None,
+    check: Checks = None,
+    margin: Margin = None,
+    explain: Explain = False,
     max_cost: MaxCost = None,
     allow_unknown_price: AllowUnknownPrice = False,
     dry_run: DryRun = False,
@@ -151,7 +171,11 @@ def ask(
         conversation=conversation,
         no_stdin=no_stdin,
         restart_on_cut=restart_on_cut,
+        routing=read_routing(route, task, check, margin, explain=explain),
+        task=task,
     )
+    if asked.routing is not None and (asked.target is not None or model is not None):
+        raise ConfigError("--route chooses among LLM_TIERS: leave out --provider, --target and --model.")
     policy = read_policy(settings, hedge=hedge, max_cost=max_cost, allow_unknown_price=allow_unknown_price)
     _run(shell, settings, policy, asked)
 
@@ -166,11 +190,14 @@ def _run(shell: Shell, settings: Settings, policy: Policy, asked: _Asked) -> Non
         clock=shell.clock,
         wall=shell.wall,
     )
-    route = _route(shell, settings, services, asked)
+    way = _route(shell, settings, services, asked)
+    route = way.route
     warn_about_keys(shell, settings)
     if asked.dry_run:
         from llmswitch.runs.preview import preview
 
+        if way.tiers is not None:
+            shell.note(f"the tiers are asked one after another; this is what {route.first.target.text} would get.")
         if route.pool > 1:
             shell.note(f"LLM_BALANCE chooses when it is sent; this is what {route.first.target.text} would get.")
         shell.json(preview_document(preview(route.first, services, settings)))
@@ -179,8 +206,8 @@ def _run(shell: Shell, settings: Settings, policy: Policy, asked: _Asked) -> Non
         raise ConfigError("--output names no file.")
     output = OutputFile(Path(asked.output)) if asked.output not in (None, "-") else None
     try:
-        response = _answer(shell, route, services, asked, output)
-        remember(route.chosen(response), services, response)
+        response = _answer(shell, way, services, asked, output)
+        remember(_asked_call(route, response), services, response)
         _tell(shell, response)
     finally:
         if output is not None:
@@ -189,7 +216,14 @@ def _run(shell: Shell, settings: Settings, policy: Policy, asked: _Asked) -> Non
         raise typer.Exit(1)
 
 
-def _route(shell: Shell, settings: Settings, services: Services, asked: _Asked) -> Route:
+def _asked_call(route: Route, response: Response) -> Call:
+    """Of the route's calls, the one that answered; the first where a fallback did."""
+    who = (response.provider, response.request_model)
+    tiers = [call for call in route.calls if (call.endpoint.provider, call.request.model) == who]
+    return route.chosen(response) if route.pool > 1 or not tiers else tiers[0]
+
+
+def _route(shell: Shell, settings: Settings, services: Services, asked: _Asked) -> _Way:
     before = _conversation(services.conversations, asked)
     message = read_message(
         shell,
@@ -209,16 +243,21 @@ def _route(shell: Shell, settings: Settings, services: Services, asked: _Asked) 
         bounded=services.policy.budgeted,
     )
     conversation_id = before.id if before else new_conversation_id(shell.wall(), secrets.randbits(20))
-    route = route_of(
-        settings,
-        services.policy,
-        question,
-        _target(shell, settings, services, asked, before),
-        conversation=before.id if before else None,
-    )
+    plan = None
+    if asked.routing is not None:
+        route, plan = plan_route(shell, settings, services, question, asked.routing)
+    else:
+        route = route_of(
+            settings,
+            services.policy,
+            question,
+            _target(shell, settings, services, asked, before),
+            conversation=before.id if before else None,
+        )
     _tell_whom(shell, route)
     kept = conversation_id if services.conversations else None
-    return route._replace(calls=tuple(call._replace(conversation_id=kept) for call in route.calls))
+    calls = (call._replace(conversation_id=kept, task=asked.task) for call in route.calls)
+    return _Way(route._replace(calls=tuple(calls)), plan)
 
 
 def _tell_whom(shell: Shell, route: Route) -> None:
@@ -254,15 +293,21 @@ def _conversation(conversations: Conversations | None, asked: _Asked) -> Convers
     return conversations.load(name)
 
 
-def _answer(shell: Shell, route: Route, services: Services, asked: _Asked, output: OutputFile | None) -> Response:
+def _answer(shell: Shell, way: _Way, services: Services, asked: _Asked, output: OutputFile | None) -> Response:
     """From the cache, or asked for real; shown as it comes, or written once it is whole.
 
     A pipe cannot take back what it has: an answer that may begin again is printed there once it is whole.
     """
+    route, routed = way.route, None
     shown = not asked.as_json and output is None
     comes = shown and not (asked.restart_on_cut and not shell.decorated(shell.stdout))
-    response = find_cached(route.calls[: route.pool], services)
-    if response is None:
+    response = find_cached(route.calls[: route.pool], services) if way.tiers is None else None
+    if way.tiers is not None:
+        from llmswitch.cli.routed import ask_tiers
+
+        routed = ask_tiers(shell, route, services, way.tiers)
+        response, comes = routed.response, False
+    elif response is None:
         from llmswitch.cli.live import ask_live
 
         response = ask_live(shell, route, services, shown=comes)
@@ -273,11 +318,10 @@ def _answer(shell: Shell, route: Route, services: Services, asked: _Asked, outpu
         shower.write(response.text)
         shower.close()
     if not shown:
-        text = (
-            shell.as_json(response_document(response, route.first.profile))
-            if asked.as_json
-            else sanitize(response.text)
-        )
+        document = response_document(response, route.first.profile)
+        if way.plan is not None:
+            document["route"] = way.plan.document(routed.call if routed is not None else route.first, routed)
+        text = shell.as_json(document) if asked.as_json else sanitize(response.text)
         text = text if text.endswith("\n") else text + "\n"
         if output is None:
             _print(shell, text)

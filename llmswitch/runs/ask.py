@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from llmswitch.runs.shared import Shared
 
 __all__ = [
-    "NOT_YET",
     "Asking",
     "Connect",
     "Deadlines",
@@ -38,8 +37,6 @@ __all__ = [
 
 #: makes the adapter of a call's endpoint, which may take an import; the adapter stays open
 Connect = Callable[[Call], Awaitable["Provider"]]
-#: variables of profiles whose features are still to come: set, they are warned about, not silently ignored
-NOT_YET = ("LLM_TIERS",)
 
 
 class Deadlines(NamedTuple):
@@ -94,9 +91,6 @@ class Services(NamedTuple):
 
         `policy` is the settings' own where none is given.
         """
-        for name in NOT_YET:
-            if settings.find(name) is not None:
-                warn(f"{settings.where(name)} has no effect in this version of llmswitch.")
         ttl = settings.integer("CACHE_TTL")
         cached = settings.flag("CACHE_ENABLED") and use_cache and bool(ttl)
         total = settings.seconds("LLM_TIMEOUT")
@@ -135,7 +129,7 @@ def _once(warn: Callable[[str], None]) -> Callable[[str], None]:
 
 def caller(call: Call) -> Caller:
     """Who the ledger says has asked."""
-    return Caller(call.command, call.target.text, call.profile, call.conversation_id)
+    return Caller(call.command, call.target.text, call.profile, call.conversation_id, call.task)
 
 
 def find_cached(calls: Sequence[Call], services: Services) -> Response | None:

@@ -63,6 +63,8 @@ class Call(NamedTuple):
     conversation_id: str | None = None
     #: requests and tokens a minute that the settings allow this provider
     per_minute: tuple[int | None, int | None] = (None, None)
+    #: what kind of task whoever asks says it is
+    task: str | None = None
 
     @property
     def key(self) -> str:

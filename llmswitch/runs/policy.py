@@ -55,6 +55,8 @@ class Policy(NamedTuple):
     allow_unknown_price: bool = False
     #: whether a target that keeps failing is left alone for a while; a bench measures it all the same
     breaker: bool = True
+    #: whom `ask --route` chooses among, the cheapest first
+    tiers: tuple[Target, ...] = ()
 
     @property
     def budgeted(self) -> bool:
@@ -80,6 +82,7 @@ def read_policy(
         monthly=_budget(settings, "LLM_BUDGET_MONTHLY"),
         max_cost=None if max_cost is None else _dollars(max_cost, "--max-cost"),
         allow_unknown_price=allow_unknown_price,
+        tiers=_tiers(settings),
     )
 
 
@@ -116,6 +119,13 @@ def _fallback(settings: Settings) -> tuple[Target, ...]:
     if value is None or value.lower() == _NONE:
         return ()
     return tuple(parse_target(part, settings.where("LLM_FALLBACK")) for part in _parts(value, settings, "LLM_FALLBACK"))
+
+
+def _tiers(settings: Settings) -> tuple[Target, ...]:
+    value = settings.get("LLM_TIERS")
+    if value is None or value.lower() == _NONE:
+        return ()
+    return tuple(parse_target(part, settings.where("LLM_TIERS")) for part in _parts(value, settings, "LLM_TIERS"))
 
 
 def _fall_on(settings: Settings) -> frozenset[str]:

@@ -30,12 +30,14 @@ def settings_findings(settings: Settings, environ: Mapping[str, str], *, send: b
 
 
 def named_targets(settings: Settings) -> list[Target]:
-    """Whom LLM_PROVIDER, LLM_FALLBACK and LLM_BALANCE name; nobody where one cannot be read, which is told apart."""
+    """Whom LLM_PROVIDER, LLM_FALLBACK, LLM_BALANCE and LLM_TIERS name; nobody where one cannot be read: that is told
+    apart."""
     try:
         chosen = settings.get("LLM_PROVIDER")
         policy = read_policy(settings)
         balanced = policy.balance.targets if policy.balance else ()
-        return [*([parse_target(chosen)] if chosen else []), *policy.fallback, *(target for target, _ in balanced)]
+        named = [*policy.fallback, *(target for target, _ in balanced), *policy.tiers]
+        return [*([parse_target(chosen)] if chosen else []), *named]
     except ConfigError:
         return []
 
@@ -76,6 +78,7 @@ _READERS: Mapping[str, Callable[[Settings, str], object]] = {
     "LLM_FALLBACK_ON": _read_policy,
     "LLM_BALANCE": _read_policy,
     "LLM_MAX_RETRIES": _read_policy,
+    "LLM_TIERS": _read_policy,
     "LLM_BUDGET_DAILY": _read_policy,
     "LLM_BUDGET_MONTHLY": _read_policy,
     "LLM_HISTORY": Settings.flag,

@@ -107,6 +107,7 @@ def call_row(
         attempts=response.attempts or (error.attempts if error else ()),
         error_kind=error.kind if error else None,
         cached=response.cached,
+        service_tier=response.service_tier,
     )
 
 

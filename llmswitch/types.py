@@ -207,6 +207,7 @@ class Chunk:
     response_model: str | None = None
     response_id: str | None = None
     request_id: str | None = None
+    service_tier: str | None = None
     response: Response | None = None
     restart: bool = False
 
@@ -218,12 +219,16 @@ class Chunk:
             response_model=self.response_model or earlier.response_model,
             response_id=self.response_id or earlier.response_id,
             request_id=self.request_id or earlier.request_id,
+            service_tier=self.service_tier or earlier.service_tier,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One whole answer. `original` holds the first call's figures when `cached`."""
+    """One whole answer. `original` holds the first call's figures when `cached`.
+
+    `service_tier` is the vendor's word for the tier that it served the call in, which decides its price.
+    """
 
     provider: str
     request_model: str
@@ -239,6 +244,7 @@ class Response:
     attempts: tuple[Attempt, ...] = ()
     cached: bool = False
     original: Response | None = None
+    service_tier: str | None = None
 
     @property
     def failed(self) -> bool:

@@ -172,6 +172,7 @@ class AttemptLayer(Layer):
             response_model=last.response_model,
             response_id=last.response_id,
             request_id=last.request_id,
+            service_tier=last.service_tier,
             timing=progress.timing(),
         )
         return self._checked(request, _with_usage(request, response))

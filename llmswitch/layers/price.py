@@ -71,21 +71,25 @@ class PriceLayer(Layer):
             raise
 
     def _priced(self, request: Request, response: Response, took: float, asked_at: float) -> Response:
-        cost = self._cost(response.usage, response.request_model, response.response_model, asked_at)
+        who = (response.request_model, response.response_model, response.service_tier)
+        cost = self._cost(response.usage, who, asked_at)
         return replace(response, cost=cost, duration_s=took, attempts=tuple(request.trace.attempts))
 
     def _lose(self, request: Request, why: str, came: str, asked_at: float) -> None:
         usage = estimated_usage(request, came)
-        cost = self._cost(usage, request.model, None, asked_at)
+        cost = self._cost(usage, (request.model, None, None), asked_at)
         request.trace.lost.append(Spend(self.endpoint.provider, request.model, why, usage, cost))
 
-    def _cost(self, usage: Usage, request_model: str, response_model: str | None, asked_at: float) -> Cost | None:
+    def _cost(self, usage: Usage, who: tuple[str, str | None, str | None], asked_at: float) -> Cost | None:
+        """`who` is the model that was asked, the one that answered, and the tier it was served in."""
+        request_model, response_model, service_tier = who
         key = PriceKey(
             provider=self.endpoint.provider,
             request_model=request_model,
             response_model=response_model,
             price_provider=self.endpoint.price_provider,
             price_model=self.endpoint.price_model,
+            service_tier=service_tier,
         )
         return self.prices.cost(usage, key, asked_at)
 

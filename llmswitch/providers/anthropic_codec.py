@@ -121,6 +121,7 @@ def decode(endpoint: Endpoint, request: Request, answer: Answer) -> Response:
         usage=_usage(answer.usage, Usage(reasoning_output_tokens=None if thought else 0)),
         response_model=answer.model and whole(answer.model),
         response_id=answer.id and whole(answer.id),
+        service_tier=_tier(answer.usage),
     )
 
 
@@ -129,7 +130,7 @@ def decode_event(event: RawMessageStreamEvent, before: Usage) -> Chunk | None:
     if event.type == "message_start":
         start = event.message
         usage = _usage(start.usage, replace(before, reasoning_output_tokens=0))
-        return Chunk(usage=usage, response_model=start.model, response_id=start.id)
+        return Chunk(usage=usage, response_model=start.model, response_id=start.id, service_tier=_tier(start.usage))
     if event.type == "content_block_start":
         return _decode_block(event.content_block, before)
     if event.type == "content_block_delta":
@@ -151,6 +152,12 @@ def _decode_delta(delta: RawContentBlockDelta) -> Chunk | None:
     if delta.type == "text_delta":
         return Chunk(text=delta.text)
     return Chunk(reasoning=delta.thinking) if delta.type == "thinking_delta" else None
+
+
+def _tier(usage: object) -> str | None:
+    """The tier that served the call; a gateway may send anything in its place, or no usage."""
+    native = getattr(usage, "service_tier", None)
+    return whole(native) if isinstance(native, str) else None
 
 
 def _finish(stop_reason: str | None) -> FinishReason | None:

@@ -144,6 +144,7 @@ def decode(raw: object, *, provider: str, request_model: str, request_id: str | 
         response_model=ends.response_model and whole(ends.response_model),
         response_id=ends.response_id and whole(ends.response_id),
         request_id=request_id,
+        service_tier=ends.service_tier and whole(ends.service_tier),
     )
 
 
@@ -183,7 +184,8 @@ def _ends(raw: object) -> Chunk:
     """What stands beside the choices."""
     assert isinstance(raw, dict)  # noqa: S101  # _choice has looked
     model, identifier = _word(raw.get("model")), _word(raw.get("id"))
-    return Chunk(usage=_usage(raw.get("usage")), response_model=model, response_id=identifier)
+    tier = _word(raw.get("service_tier"))
+    return Chunk(usage=_usage(raw.get("usage")), response_model=model, response_id=identifier, service_tier=tier)
 
 
 def _content(message: object) -> Chunk:

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -155,6 +156,19 @@ def lost(script: Sequence[Chunk | float | Exception | str], prices: Prices = _PR
     with pytest.raises(LLMSwitchError):
         ask(priced(Scripted(script), prices), request)
     return request.trace.lost
+
+
+def test_an_answer_is_priced_in_the_tier_that_served_it_and_recorded_so(recorded: Recorded) -> None:
+    rates = {name: Decimal(rate) for name, rate in (("input_mtok", "1"), ("output_mtok", "1"))}
+    doubled = {"priority": {name: rate * 2 for name, rate in rates.items()}}
+    prices = Prices({"scripted:m": rates}, special={"scripted:m": doubled})
+    costs = {}
+    for tier in (None, "default", "priority", "unheard-of"):
+        scripted = Scripted((*ANSWER[:-1], replace(ANSWER[-1], service_tier=tier)))
+        response = ask(recorded.around(priced(scripted, prices)), question())
+        costs[tier] = response.cost and response.cost.amount * 10**6
+    assert costs == {None: 7, "default": 7, "priority": 14, "unheard-of": None}
+    assert [row["service_tier"] for row in recorded.rows()] == [None, "default", "priority", "unheard-of"]
 
 
 def test_an_answer_carries_its_cost_attempts_and_the_whole_calls_duration() -> None:

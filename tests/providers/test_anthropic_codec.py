@@ -236,3 +236,12 @@ def test_a_gateway_that_counts_nothing_leaves_usage_unknown() -> None:
         {"type": "message_delta", "delta": {"stop_reason": "end_turn"}},
     )
     assert (chunks[-1].finish_reason, chunks[-1].usage) == ("stop", Usage(reasoning_output_tokens=0))
+
+
+def test_the_tier_that_served_the_call_is_the_vendors_word() -> None:
+    assert whole(usage={"input_tokens": 3, "output_tokens": 2, "service_tier": "priority"}).service_tier == "priority"
+    assert whole().service_tier is None
+    first, *_ = streamed(start(service_tier="batch"), end())
+    assert first.service_tier == "batch"
+    first, *_ = streamed(start(service_tier=[1]), end())
+    assert first.service_tier is None

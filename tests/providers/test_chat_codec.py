@@ -284,3 +284,11 @@ def test_a_chunk_of_another_shape_is_no_short_answer(raw: object) -> None:
 def test_an_answer_of_another_shape_is_no_short_answer(raw: object) -> None:
     with pytest.raises(UndecodableError):
         decode(raw, provider="box", request_model="m")
+
+
+def test_the_tier_that_served_the_call_is_the_vendors_word() -> None:
+    raw = {"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}], "service_tier": "flex"}
+    assert decode(raw, provider="box", request_model="asked").service_tier == "flex"
+    assert decode_chunk({"choices": [], "usage": None, "service_tier": "priority"}).service_tier == "priority"
+    assert answer({"content": "hi"}).service_tier is None
+    assert decode_chunk({"choices": [], "usage": None, "service_tier": 5}).service_tier is None

@@ -7,6 +7,7 @@ is opened without a write lock. The file is 0600 in a 0700 folder, and SQLite gi
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -17,7 +18,7 @@ from pathlib import Path
 from llmswitch.errors import StorageError
 from llmswitch.paths import private_folder
 
-__all__ = ["MIGRATIONS", "PATIENCE_S", "connected", "opened", "reading", "storage_errors"]
+__all__ = ["MIGRATIONS", "PATIENCE_S", "connected", "is_damaged", "opened", "reading", "set_aside", "storage_errors"]
 
 #: how long one process waits for another's lock, in seconds
 PATIENCE_S = 10.0
@@ -233,6 +234,43 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
+def is_damaged(path: Path) -> bool:
+    """Whether the file at `path` is no ledger that can be read whole: SQLite's own check, which reads all of it.
+
+    A ledger of a newer version is none that is damaged. Raises StorageError where it cannot be looked at.
+    """
+    if not path.exists():
+        return False
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=PATIENCE_S)
+        try:
+            return bool(connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok")
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return True
+        raise StorageError(_explained(path, error)) from error
+
+
+def set_aside(path: Path, stamp: str) -> Path:
+    """Give the file, and what SQLite keeps beside it, another name that has `stamp` in it; returns the file's.
+
+    Raises StorageError where that cannot be.
+    """
+    aside = path.with_name(f"{path.name}.damaged-{stamp}")
+    try:
+        if aside.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(aside))
+        os.rename(path, aside)
+        for ending in ("-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                os.rename(f"{path}{ending}", f"{aside}{ending}")
+    except OSError as error:
+        raise StorageError(f"cannot move {path} to {aside.name}: {error.strerror}.") from error
+    return aside
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     if not path.exists():
         private_folder(path.parent)
@@ -289,8 +327,8 @@ _REMEDIES = {
     sqlite3.SQLITE_FULL: "make room on its disk",
     sqlite3.SQLITE_READONLY: "make it and its folder writable, or set LLMSWITCH_HOME to another folder",
     sqlite3.SQLITE_CANTOPEN: "make it and its folder writable, or set LLMSWITCH_HOME to another folder",
-    sqlite3.SQLITE_CORRUPT: "it is damaged; move it away, and a new one is started",
-    sqlite3.SQLITE_NOTADB: "it is damaged or no ledger; move it away, and a new one is started",
+    sqlite3.SQLITE_CORRUPT: "it is damaged; 'llmswitch cost set-aside' moves it away and deletes nothing",
+    sqlite3.SQLITE_NOTADB: "it is damaged or no ledger; 'llmswitch cost set-aside' moves it away and deletes nothing",
 }
 
 

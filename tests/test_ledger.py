@@ -287,7 +287,7 @@ def test_a_damaged_ledger_is_named_and_never_deleted(path: Path, damage: str) ->
     content = path.read_bytes()
     broken = content[:4096] + b"\xff" * (len(content) - 4096) if damage == "middle" else damage.encode()
     path.write_bytes(broken)
-    with pytest.raises(StorageError, match=r"ledger\.db: .*: it is damaged.*move it away"):
+    with pytest.raises(StorageError, match=r"ledger\.db: .*: it is damaged.*cost set-aside"):
         cost_report(path, by=("day",), since=None, until=None)
     assert path.read_bytes() == broken
 

@@ -1,4 +1,4 @@
-"""`llmswitch cost budget | prune`: what may still be spent, and forgetting what is long past."""
+"""`llmswitch cost budget | prune | set-aside`: what may still be spent, and looking after the ledger."""
 
 from __future__ import annotations
 
@@ -65,3 +65,21 @@ def prune(
         found = forget(ledger, before)
     would = "would be " if dry_run else ""
     shell.line(f"{count(found.rows)} rows, {count(found.days)} days: {would}forgotten, the daily sums {would}kept.")
+
+
+@app.command("set-aside")
+def aside(verbose: Verbose = False, quiet: Quiet = False) -> None:
+    """Move a damaged ledger away under another name, so that a new one is begun. One that is whole stays."""
+    shell = Shell.current(verbose=verbose, quiet=quiet)
+    import time
+
+    from llmswitch.database import is_damaged, set_aside
+    from llmswitch.errors import ConfigError
+    from llmswitch.paths import Paths
+
+    ledger = Paths.from_environment(shell.environ).ledger
+    if not is_damaged(ledger):
+        raise ConfigError(f"the ledger {ledger} {'is whole' if ledger.exists() else 'does not exist'}: it stays.")
+    moved = set_aside(ledger, time.strftime("%Y%m%d-%H%M%S", time.localtime(shell.wall())))
+    shell.line(f"{moved}")
+    shell.warn("a new ledger begins with nothing spent: budgets count from now on. Nothing was deleted.")

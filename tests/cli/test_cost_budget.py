@@ -196,3 +196,39 @@ def test_a_time_that_is_none_is_named(home: Path, value: str) -> None:
     done = run(home, "cost", "prune", "--older-than", value)
     assert done.returncode == 2
     assert "--older-than" in done.stderr
+
+
+@pytest.mark.parametrize("damage", [b"scribble" * 2000, None])
+def test_a_damaged_ledger_is_named_and_set_aside_and_never_deleted(home: Path, damage: bytes | None) -> None:
+    fill(home, *(row(at=days_ago(place), cost="1") for place in range(300)))
+    whole = ledger_of(home).read_bytes()
+    content = damage or whole[:4096] + b"\xff" * (len(whole) - 4096)
+    ledger_of(home).write_bytes(content)
+    done = run(home, "cost", "report")
+    assert done.returncode == 2
+    assert str(ledger_of(home)) in done.stderr
+    assert "llmswitch cost set-aside" in done.stderr
+    assert ledger_of(home).read_bytes() == content
+    done = run(home, "cost", "set-aside")
+    assert done.returncode == 0, done.stderr
+    moved = Path(done.stdout.strip())
+    assert moved.read_bytes() == content
+    assert moved.name.startswith("ledger.db.damaged-")
+    assert "Nothing was deleted" in done.stderr
+    assert told(home, "report")["total"]["calls"] == 0
+    fill(home, row(cost="1"))
+    assert told(home, "report")["total"]["calls"] == 1
+
+
+def test_a_whole_ledger_and_one_of_a_newer_version_stay(home: Path) -> None:
+    assert "does not exist" in run(home, "cost", "set-aside").stderr
+    fill(home, row(cost="1"))
+    done = run(home, "cost", "set-aside")
+    assert (done.returncode, "is whole" in done.stderr) == (2, True)
+    connection = sqlite3.connect(ledger_of(home))
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    before = ledger_of(home).read_bytes()
+    assert "newer llmswitch" in run(home, "cost", "report").stderr
+    assert run(home, "cost", "set-aside").returncode == 2
+    assert ledger_of(home).read_bytes() == before

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from llmswitch.budget import Spending
-from llmswitch.reports.rows import UNKNOWN, Column, Table, money
+from llmswitch.reports.rows import UNKNOWN, Column, Table, money, plain
 from llmswitch.runs.budget import BudgetReport
 
 __all__ = ["budget_document", "budget_lines", "budget_table"]
@@ -65,9 +65,9 @@ def budget_document(report: BudgetReport) -> dict[str, Any]:
         if told is None
         else {
             "until": report.month_end.isoformat(),
-            "value": _plain(told.value),
-            "low": _plain(told.low),
-            "high": _plain(told.high),
+            "value": plain(told.value),
+            "low": plain(told.low),
+            "high": plain(told.high),
             "days": told.days,
         },
         "unknown_price_calls": report.unknown,
@@ -77,12 +77,8 @@ def budget_document(report: BudgetReport) -> dict[str, Any]:
 def _figures(limit: Decimal | None, used: Spending) -> dict[str, str | None]:
     left = _left(limit, used)
     return {
-        "limit": None if limit is None else _plain(limit),
-        "spent": _plain(used.spent),
-        "reserved": _plain(used.reserved),
-        "left": None if left is None else _plain(left),
+        "limit": None if limit is None else plain(limit),
+        "spent": plain(used.spent),
+        "reserved": plain(used.reserved),
+        "left": None if left is None else plain(left),
     }
-
-
-def _plain(amount: Decimal) -> str:
-    return format(amount.normalize(), "f")

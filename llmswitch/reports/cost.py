@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from llmswitch.reports.rows import UNKNOWN, Cell, Column, Table, count, money, seconds, short
+from llmswitch.reports.rows import UNKNOWN, Cell, Column, Table, count, iso, money, plain, seconds, short
 from llmswitch.reports.spark import spark
 from llmswitch.runs.cost import CostReport, CostRow
 
@@ -96,8 +95,8 @@ def report_document(report: CostReport) -> dict[str, Any]:
     """`cost report --json`; times are ISO 8601 in the local zone, amounts plain decimal text, unknown is null."""
     return {
         "schema": "llmswitch/cost/1",
-        "since": _moment(report.since),
-        "until": _moment(report.until),
+        "since": iso(report.since),
+        "until": iso(report.until),
         "rows": [{**dict(zip(report.by, row.keys, strict=True)), **_figures(row)} for row in report.rows],
         "total": _figures(report.total),
     }
@@ -113,16 +112,16 @@ def _figures(row: CostRow) -> dict[str, Any]:
         "cache_read_input_tokens": row.cache_read_input_tokens,
         "cache_creation_input_tokens": row.cache_creation_input_tokens,
         "reasoning_output_tokens": row.reasoning_output_tokens,
-        "cost": None if row.cost is None else {"amount": _plain(row.cost), "exact": row.exact},
-        "lost": _plain(row.lost),
-        "hedged": _plain(row.hedged),
-        "failed": _plain(row.failed),
-        "saved": _plain(row.saved),
-        "saved_by_cache": _plain(row.saved_by_cache),
-        "saved_by_batch": _plain(row.saved_by_batch),
+        "cost": None if row.cost is None else {"amount": plain(row.cost), "exact": row.exact},
+        "lost": plain(row.lost),
+        "hedged": plain(row.hedged),
+        "failed": plain(row.failed),
+        "saved": plain(row.saved),
+        "saved_by_cache": plain(row.saved_by_cache),
+        "saved_by_batch": plain(row.saved_by_batch),
         "unknown_price_calls": row.unknown_price_calls,
         "duration_p50_s": row.duration_p50_s,
-        "days": {day.isoformat(): _plain(amount) for day, amount in row.days.items()},
+        "days": {day.isoformat(): plain(amount) for day, amount in row.days.items()},
     }
 
 
@@ -143,12 +142,3 @@ def csv_rows(report: CostReport) -> list[list[Any]]:
         flat = {**figures, "cost": cost["amount"], "cost_exact": cost["exact"]}
         rows.append([*row.keys, *(flat[name] for name in FIGURES)])
     return rows
-
-
-def _plain(amount: Decimal) -> str:
-    """No exponent, no zeros at the end."""
-    return format(amount.normalize(), "f")
-
-
-def _moment(epoch_s: float | None) -> str | None:
-    return None if epoch_s is None else datetime.fromtimestamp(epoch_s, tz=UTC).astimezone().isoformat()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 
-from llmswitch.reports.rows import UNKNOWN, Cell, Column, Table, count, money
+from llmswitch.reports.rows import UNKNOWN, Cell, Column, Table, count, money, plain
 from llmswitch.runs.estimate import BYTES_PER_TOKEN, FEWEST, Answers, Input, Money, TargetEstimate
 
 __all__ = ["estimate_document", "estimate_notes", "estimate_table"]
@@ -96,11 +95,7 @@ def estimate_document(found: Sequence[TargetEstimate], *, per_month: int | None,
 def _amounts(cost: Money) -> dict[str, str | None] | None:
     if cost.low is None:
         return None
-    return {**{name: _plain(amount) for name, amount in cost._asdict().items()}, "currency": "USD"}
-
-
-def _plain(amount: Decimal | None) -> str | None:
-    return None if amount is None else format(amount.normalize(), "f")
+    return {**{name: plain(amount) for name, amount in cost._asdict().items()}, "currency": "USD"}
 
 
 def _model(one: TargetEstimate) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-__all__ = ["UNKNOWN", "Cell", "Column", "Table", "count", "money", "seconds", "short"]
+__all__ = ["UNKNOWN", "Cell", "Column", "Table", "count", "iso", "money", "plain", "seconds", "short"]
 
 UNKNOWN = "–"
 
@@ -65,3 +66,13 @@ def short(value: int | None) -> str:
         return count(value)
     unit, size = ("k", 10**3) if value < 10**6 else ("M", 10**6) if value < 10**9 else ("G", 10**9)
     return f"{value / size:,.1f} {unit}"
+
+
+def plain(amount: Decimal | None) -> str | None:
+    """An amount for a document: no exponent, no zeros at the end."""
+    return None if amount is None else format(amount.normalize(), "f")
+
+
+def iso(epoch_s: float | None) -> str | None:
+    """Epoch seconds for a document: ISO 8601 in the local zone."""
+    return None if epoch_s is None else datetime.fromtimestamp(epoch_s, tz=UTC).astimezone().isoformat()

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from llmswitch.evidence import Evidence
-from llmswitch.reports.rows import UNKNOWN, Cell, Column, Table, count, money
+from llmswitch.reports.rows import UNKNOWN, Cell, Column, Table, count, iso, money, plain
 from llmswitch.runs.whatif import BAND, Elsewhere, WhatIf
 
 __all__ = ["whatif_document", "whatif_lines", "whatif_table"]
@@ -96,19 +96,19 @@ def whatif_document(found: WhatIf) -> dict[str, Any]:
     """`cost whatif --json`: amounts are USD as plain decimal text, unknown is null."""
     return {
         "schema": "llmswitch/whatif/1",
-        "since": _moment(found.since),
-        "until": _moment(found.until),
+        "since": iso(found.since),
+        "until": iso(found.until),
         "calls": found.calls,
         "left_out_calls": found.left_out,
         "unknown_price_calls": found.unknown_price_calls,
-        "cost": _plain(found.cost),
+        "cost": plain(found.cost),
         "pass_rate": _evidence(found.found),
         "traffic": [
             {
                 "provider": one.provider,
                 "model": one.request_model,
                 "calls": one.calls,
-                "cost": _plain(one.cost),
+                "cost": plain(one.cost),
                 "unknown_price_calls": one.unknown_price_calls,
             }
             for one in found.traffic
@@ -118,9 +118,9 @@ def whatif_document(found: WhatIf) -> dict[str, Any]:
                 "target": one.target,
                 "provider": one.provider,
                 "model": one.request_model,
-                "cost": _plain(one.cost),
-                "low": _plain(one.low),
-                "high": _plain(one.high),
+                "cost": plain(one.cost),
+                "low": plain(one.low),
+                "high": plain(one.high),
                 "exact": one.exact,
                 "source": one.source,
                 "measured_share": one.measured,
@@ -140,13 +140,5 @@ def _evidence(found: Evidence | None) -> dict[str, Any] | None:
         "high": found.high,
         "suite": found.suite,
         "run": found.run_id,
-        "finished_at": _moment(found.finished_at),
+        "finished_at": iso(found.finished_at),
     }
-
-
-def _plain(amount: Decimal | None) -> str | None:
-    return None if amount is None else format(amount.normalize(), "f")
-
-
-def _moment(epoch_s: float | None) -> str | None:
-    return None if epoch_s is None else datetime.fromtimestamp(epoch_s, tz=UTC).astimezone().isoformat()

@@ -10,7 +10,7 @@ from llmswitch.types import Attempt, Cost, FinishReason, Response, Timing, Usage
 
 __all__ = ["decode", "encode"]
 
-_VERSION = 1
+_VERSION = 2
 #: what no count and no time in seconds comes near, and of what power of ten no amount of money is: an answer that
 #: somebody else has put there must not be more than can be reckoned with
 _MOST = 2**53
@@ -34,6 +34,7 @@ _FIELDS: dict[type, dict[str, tuple[type, ...]]] = {
         "duration_s": _SECONDS,
         "cost": (dict, _NONE),
         "attempts": (list,),
+        "service_tier": _MAYBE_TEXT,
     },
     Usage: {
         "input_tokens": _COUNT,

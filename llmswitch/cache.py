@@ -57,7 +57,7 @@ _NO_ACCESS = frozenset({sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQ
 _NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 #: changes with the meaning of a key or the form of a value, so that no version reads another's answers
-_FORMAT = 1
+_FORMAT = 2
 _JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 #: how many answers are stored between two looks for what is expired or too much
 _CULL_EVERY = 10

@@ -270,6 +270,7 @@ _response = st.builds(
     duration_s=_seconds,
     cost=st.none() | _cost,
     attempts=st.lists(_attempt, max_size=3).map(tuple),
+    service_tier=st.none() | _text,
 )
 
 
@@ -296,7 +297,7 @@ def test_an_answer_with_a_field_of_another_type_is_refused(data: st.DataObject) 
         decode(json.dumps(row))
 
 
-@pytest.mark.parametrize("text", ["", "null", "[]", "{}", '{"v":1}', "not json", "[" * 5])
+@pytest.mark.parametrize("text", ["", "null", "[]", "{}", '{"v":2}', "not json", "[" * 5])
 def test_what_is_no_answer_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         decode(text)
@@ -741,7 +742,7 @@ def test_torn_pages_are_named_and_can_be_cleared(folder: Path, cache: ResponseCa
     _usable_again(cache)
 
 
-@pytest.mark.parametrize("value", ["not json", "{}", '{"v":0,"text":"old"}', '{"v":1,"text":5}'])
+@pytest.mark.parametrize("value", ["not json", "{}", '{"v":0,"text":"old"}', '{"v":2,"text":5}'])
 def test_a_row_that_is_no_answer_is_named_and_overwritten(value: str, folder: Path, cache: ResponseCache) -> None:
     cache.put(KEY, ANSWER)
     _run_sql(folder, "UPDATE Cache SET value = ?", (value,))

@@ -180,12 +180,6 @@ def test_a_profile_names_provider_model_and_address(command: Command, cwd: Path,
     assert command("ask", "--json", "hi", env={"LLM_PROFILE": "dev"}).document["cached"] is True
 
 
-def test_what_has_no_effect_yet_is_not_silently_ignored(command: Command, openai: Mocked) -> None:
-    done = command("ask", "hi", env={**openai.env, "LLM_TIERS": "gpt-4o"})
-    assert done.code == 0
-    assert "LLM_TIERS has no effect" in done.err
-
-
 def test_a_target_carries_model_and_parameters_and_a_flag_goes_before(command: Command, openai: Mocked) -> None:
     command("ask", "-q", "-t", "openai:gpt-4o?temperature=0.5&seed=7", "--temperature", "1", "hi", env=openai.env)
     body = openai.mock.last_request.body

@@ -32,6 +32,7 @@ from llmswitch.runs.bench.model import SampleRow
 from llmswitch.runs.bench.rows import read_rows
 from llmswitch.runs.call import Call
 from llmswitch.runs.routing import alike, choose
+from llmswitch.types import Target
 
 _MARGIN = 0.05
 #: tier -> USD a call, and for each kind of task how often it is right and how often it refuses
@@ -168,7 +169,7 @@ def strategies(known: Cases, tiers: Sequence[str]) -> dict[str, Callable[[Mappin
 def _call(tier: str) -> Call:
     """As much of a call as a choice looks at."""
     parts = SimpleNamespace(
-        endpoint=SimpleNamespace(provider=tier), request=SimpleNamespace(model=tier), target=SimpleNamespace(text=tier)
+        endpoint=SimpleNamespace(provider=tier), request=SimpleNamespace(model=tier), target=Target(tier, text=tier)
     )
     return cast(Call, parts)
 

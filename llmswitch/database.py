@@ -217,13 +217,17 @@ def connected(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """As `opened`, but a file that does not exist reads as an empty one and is not made."""
+    """As `opened`, but a file that does not exist reads as an empty one and is not made.
+
+    A byte that is no text, in a file that was damaged, reads as U+FFFD: one bad name does not hide all sums.
+    """
     try:
         missing = not path.exists()
     except OSError as error:
         raise StorageError(_explained(path, error)) from error
     if not missing:
         with opened(path) as connection:
+            connection.text_factory = _text
             yield connection
         return
     connection = sqlite3.connect(":memory:", isolation_level=None)
@@ -234,8 +238,13 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")
+
+
 def is_damaged(path: Path) -> bool:
-    """Whether the file at `path` is no ledger that can be read whole: SQLite's own check, which reads all of it.
+    """Whether the file at `path` is no ledger that can be read whole: SQLite's own check, which reads all of it, and
+    whether it has the tables and columns of its version.
 
     A ledger of a newer version is none that is damaged. Raises StorageError where it cannot be looked at.
     """
@@ -244,13 +253,37 @@ def is_damaged(path: Path) -> bool:
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=PATIENCE_S)
         try:
-            return bool(connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok")
+            connection.text_factory = _text
+            sound = connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok"
+            return not (sound and _has_its_columns(connection))
         finally:
             connection.close()
     except sqlite3.DatabaseError as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return True
         raise StorageError(_explained(path, error)) from error
+    except UnicodeDecodeError:  # what the check complains of is quoted from the file
+        return True
+
+
+def _has_its_columns(connection: sqlite3.Connection) -> bool:
+    """Whether a file of its version begins as this one did; of a newer version nobody here can tell."""
+    columns = (
+        "SELECT one.name, of.name FROM sqlite_master AS one, pragma_table_info(one.name) AS of WHERE one.type = 'table'"
+    )
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    found = set(connection.execute(columns))
+    if version > len(MIGRATIONS):
+        return True
+    if version <= 0:  # before the first migration there is nothing in it
+        return version == 0 and not found
+    model = sqlite3.connect(":memory:")
+    try:
+        for statement in (statement for migration in MIGRATIONS[:version] for statement in migration):
+            model.execute(statement)
+        return found >= set(model.execute(columns))
+    finally:
+        model.close()
 
 
 def set_aside(path: Path, stamp: str) -> Path:
@@ -322,6 +355,7 @@ def _enter_wal(connection: sqlite3.Connection) -> None:
 
 #: SQLite's primary result code -> what to do
 _REMEDIES = {
+    sqlite3.SQLITE_ERROR: "if it is damaged or no ledger, 'llmswitch cost set-aside' moves it away and deletes nothing",
     sqlite3.SQLITE_BUSY: "another process holds it; try again when that has ended",
     sqlite3.SQLITE_LOCKED: "another process holds it; try again when that has ended",
     sqlite3.SQLITE_FULL: "make room on its disk",
@@ -337,6 +371,6 @@ def _explained(path: Path, error: Exception) -> str:
         remedy: str | None = _REMEDIES[sqlite3.SQLITE_CANTOPEN]
         reason = error.strerror or str(error)
     else:
-        remedy = _REMEDIES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+        remedy = _REMEDIES.get(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF)
         reason = str(error)
     return f"cannot use the ledger {path}: {reason}{f': {remedy}' if remedy else ''}."

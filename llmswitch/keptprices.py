@@ -34,6 +34,10 @@ _NEEDED = frozenset({"openai", "anthropic", "google", "azure"})
 _DEAREST = Decimal(1_000_000)
 #: the longest pattern of a name: longer ones are no names, and may take for ever
 _LONGEST_PATTERN = 1000
+#: What may make a regular expression take for ever over a short name: a group that is repeated, several repetitions
+#: without an end, or many of any kind. A list's patterns have three at most, and no group among them.
+_REPEATED_GROUP, _ENDLESS, _ANY = (re.compile(each) for each in (r"\)[*+{]", r"[*+]|\{\d*,\}", r"[*+{]|(?<!\()\?"))
+_MOST_ENDLESS, _MOST_OF_ANY = 3, 12
 
 
 class PriceList(NamedTuple):
@@ -177,6 +181,8 @@ def _check(provider: Provider) -> None:
     for pattern in _patterns(provider.models):
         if len(pattern) > _LONGEST_PATTERN:
             raise ValueError(f"a pattern of {provider.id} has {len(pattern)} characters")
+        if _may_take_for_ever(pattern):
+            raise ValueError(f"a pattern of {provider.id} repeats too much: {pattern[:60]}")
         re.compile(pattern)
     for model in provider.models:
         for prices in _prices(model):
@@ -185,6 +191,12 @@ def _check(provider: Provider) -> None:
                     delattr(prices, field)
                     continue
                 _check_price(getattr(prices, field), f"{provider.id}:{model.id}: {field}")
+
+
+def _may_take_for_ever(pattern: str) -> bool:
+    """Whether a search for `pattern` might; one that is refused for nothing costs an update, and no call."""
+    many = len(_ENDLESS.findall(pattern)) > _MOST_ENDLESS or len(_ANY.findall(pattern)) > _MOST_OF_ANY
+    return many or _REPEATED_GROUP.search(pattern) is not None
 
 
 def _check_price(price: Any, where: str) -> None:

@@ -48,6 +48,9 @@ _LARGEST_FILE = 10_000_000
 #: no region or contract makes a model dearer by more: what is meant is a share, 1.1, and not 110
 _DEAREST_UPLIFT = Decimal(10)
 
+#: USD for a million tokens: what is dearer by far than all that is sold is a slip of the point
+_DEAREST = Decimal(1_000_000)
+
 _Rates = Mapping[str, Decimal]
 
 
@@ -79,6 +82,8 @@ def read_price_file(settings: Settings) -> PriceFile | None:
     deployments: dict[str, Deployment] = {}
     for name, fields in _parsed(path, where).items():
         key, at = _key(name), f"{where}: {name!r}"
+        if key in rates or key in deployments:
+            raise ConfigError(f"{at} stands there twice, once by another name of its provider: leave one.")
         if isinstance(fields, dict) and not fields.keys().isdisjoint(("model", "uplift")):
             deployments[key] = _deployment(fields, at)
             continue
@@ -98,7 +103,7 @@ def _parsed(path: Path, where: str) -> dict[str, Any]:
             return tomllib.loads(text, parse_float=Decimal)
         import json
 
-        table = json.loads(text, parse_float=Decimal)
+        table = json.loads(text, parse_float=Decimal, object_pairs_hook=_once)
     except OSError as error:
         raise ConfigError(f"{where} cannot be read: {error.strerror}.") from error
     except (ValueError, ArithmeticError, RecursionError) as error:  # a number or a nesting too large for any reader
@@ -106,6 +111,16 @@ def _parsed(path: Path, where: str) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise ConfigError(f'{where} must hold an object: {{"provider:model": {{"input": 1, "output": 2}}}}.')
     return table
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object, where no name stands in it twice: JSON would take the last of them without a word."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{name!r} stands there twice")
+        found[name] = value
+    return found
 
 
 def _key(name: str) -> str:
@@ -150,7 +165,7 @@ def _deployment(fields: Mapping[str, Any], where: str) -> Deployment:
     uplift = _number(fields.get("uplift", 1))
     if uplift is None or not 0 < uplift <= _DEAREST_UPLIFT:
         raise ConfigError(
-            f"{where}: uplift must be a factor above 0, such as 1.1 for 10 % more, not {fields['uplift']!r}."
+            f"{where}: uplift must be a factor above 0, such as 1.1 for 10 % more, not {_shown(fields['uplift'])}."
         )
     return Deployment(_key(model), uplift)
 
@@ -170,8 +185,16 @@ def _check_names(fields: Mapping[str, Any], known: tuple[str, ...], where: str) 
 def _dollars(value: Any, where: str) -> Decimal:
     amount = _number(value)
     if amount is None or amount < 0:
-        raise ConfigError(f"{where} must be a number of USD from 0 up, not {value!r}.")
+        raise ConfigError(f"{where} must be a number of USD from 0 up, not {_shown(value)}.")
+    if amount > _DEAREST:
+        raise ConfigError(f"{where} is {_shown(value)}: nobody sells a million tokens for over {_DEAREST:,} USD.")
     return amount
+
+
+def _shown(value: Any) -> str:
+    """As it is written in the file, and not over more than a line."""
+    text = str(value) if isinstance(value, Decimal) else repr(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"
 
 
 def _number(value: Any) -> Decimal | None:

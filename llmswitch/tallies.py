@@ -18,8 +18,9 @@ __all__ = ["DAYS", "KEYS", "SUMS", "Tally", "day_of", "from_calls", "from_daily"
 KEYS: Mapping[str, str] = MappingProxyType(
     {"day": "day", "provider": "provider", "model": "request_model", "profile": "profile", "command": "command"}
 )
-#: a day of the local time zone, as SQLite says it
-DAYS = "date(started_at, 'unixepoch', 'localtime')"
+#: A day of the local time zone, as SQLite says it. Of whole seconds: it would round to a millisecond, and have the last
+#: half of one be the next day's.
+DAYS = "date(CAST(started_at AS INTEGER), 'unixepoch', 'localtime')"
 
 #: Column of `daily` -> its sum over calls. A call that failed, or was interrupted, before anything could be billed is
 #: taken to have cost nothing: its tokens were not even estimated, unless it may have failed in its answer, or an
@@ -39,7 +40,7 @@ SUMS: Mapping[str, str] = MappingProxyType(
         "exact": "min(cost_exact)",
         "unknown": """sum(cost_pico IS NULL AND (input_tokens IS NOT NULL OR time_to_first_token_s IS NOT NULL
             OR (error_kind IS NULL AND (finish_reason <> 'interrupted' OR attempts LIKE '%"interrupted"%'))
-            OR error_kind IN ('truncated', 'malformed', 'timeout', 'content_filter')))""",
+            OR (error_kind IS NOT NULL AND error_kind IN ('truncated', 'malformed', 'timeout', 'content_filter'))))""",
         "saved_by_cache_pico": "coalesce(sum(saved_pico) FILTER (WHERE cached), 0)",
         "saved_by_batch_pico": "coalesce(sum(saved_pico) FILTER (WHERE NOT cached), 0)",
         "lost_pico": "coalesce(sum(cost_pico) FILTER (WHERE lost IS NOT NULL), 0)",
@@ -102,7 +103,7 @@ def day_of(first: float | None, last: float | None) -> tuple[str, Callable[[Any]
     offset_s = _offset_s(first, last)
     if offset_s is None:
         return DAYS, lambda day: day
-    return f"CAST((started_at + {offset_s}) / 86400 AS INTEGER)", _date
+    return f"(CAST(started_at AS INTEGER) + {offset_s}) / 86400", _date
 
 
 def _date(day: int) -> str:

@@ -13,7 +13,7 @@ import os
 import re
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from llmswitch.errors import ConfigError
 from llmswitch.paths import write_private
@@ -36,7 +36,7 @@ def checked_url(value: str, name: str) -> str:
 
     try:
         parts = urlsplit(value)
-        port = parts.port
+        port = _port(parts)
         authority = _AUTHORITY.fullmatch(parts.netloc)
         if authority and authority["six"]:
             ipaddress.IPv6Address(authority["six"])
@@ -47,6 +47,14 @@ def checked_url(value: str, name: str) -> str:
     if parts.scheme not in ("http", "https", "redis", "rediss") or not authority or port == 0:
         raise ConfigError(f"{hint}.")
     return value
+
+
+def _port(parts: SplitResult) -> int | None:
+    try:
+        return parts.port
+    except ValueError:
+        # not urllib's own words, nor as their cause: they hold what stands there, which may be half of a password
+        raise ValueError("its port is no number up to 65535, or a '/' of its password is not written %2F") from None
 
 
 def is_loopback(url: str) -> bool:

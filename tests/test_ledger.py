@@ -21,10 +21,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmswitch import database
+from llmswitch.budget import BudgetLimits
 from llmswitch.conversations import Conversations, Turn, new_conversation_id
-from llmswitch.database import MIGRATIONS, opened, reading
+from llmswitch.database import MIGRATIONS, is_damaged, opened, reading
 from llmswitch.errors import ConfigError, RateLimitError, StorageError, TruncatedError
 from llmswitch.ledger import Caller, Ledger, call_row, from_pico, record_or_warn, to_pico
+from llmswitch.runs.budget import budget_report
 from llmswitch.runs.cost import cost_report
 from llmswitch.types import Attachment, Attempt, Cost, Message, Response, Timing, Usage
 from tests.cli.command import row
@@ -351,10 +353,68 @@ def test_whatever_bytes_are_damaged_it_works_or_is_a_storage_error(path: Path, s
         lambda: Conversations(path).list(9),
         lambda: Conversations(path).load("c1"),
         lambda: cost_report(path, by=("day", "model"), since=None, until=None),
+        lambda: budget_report(path, BudgetLimits(), 1_000_000.0),
+        lambda: is_damaged(path),
         lambda: Ledger(path).record(row()),
     ):
         with suppress(StorageError, ConfigError):  # a conversation's damaged name is another name
             use()
+
+
+def test_a_day_that_is_none_is_a_storage_error(path: Path) -> None:
+    Ledger(path).record(row(cost="1"))
+    with opened(path) as connection:
+        connection.execute("UPDATE spending SET day = '2026-11-1C'")
+    with pytest.raises(StorageError, match="cost set-aside"):
+        budget_report(path, BudgetLimits(), 1_000_000.0)
+
+
+def test_a_table_whose_making_is_no_text_is_damage(path: Path) -> None:
+    Ledger(path).record(row())
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE turns (", b"CREATE TABLE turns \xc2"))
+    assert is_damaged(path)
+
+
+def test_a_name_whose_bytes_are_damaged_hides_no_sum(path: Path) -> None:
+    Ledger(path).record(row())
+    with opened(path) as connection:
+        connection.execute("UPDATE calls SET request_model = CAST(x'6fff6b' AS TEXT)")
+    (found,) = cost_report(path, by=("model",), since=None, until=None).rows
+    assert (found.keys, found.calls) == (("o\ufffdk",), 1)
+
+
+@pytest.mark.parametrize(
+    ("version", "change"),
+    [
+        (0, "CREATE TABLE calls (x)"),
+        (-1, "CREATE TABLE calls (x)"),
+        (len(MIGRATIONS), "ALTER TABLE calls RENAME COLUMN cost_pico TO cost"),
+        (len(MIGRATIONS), "DROP TABLE daily"),
+    ],
+)
+def test_a_file_that_sqlite_finds_whole_and_that_is_no_ledger_is_damaged(path: Path, version: int, change: str) -> None:
+    if version > 0:
+        Ledger(path).record(row())
+    path.parent.mkdir(exist_ok=True)
+    connection = sqlite3.connect(path)
+    connection.execute(change)
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.close()
+    assert is_damaged(path)
+    with pytest.raises(StorageError, match="cost set-aside"):
+        cost_report(path, by=("day",), since=None, until=None)
+
+
+@pytest.mark.parametrize("version", range(len(MIGRATIONS) + 1))
+def test_a_ledger_of_any_version_is_none_that_is_damaged(path: Path, version: int) -> None:
+    path.parent.mkdir()
+    old = sqlite3.connect(path, isolation_level=None)
+    for statements in MIGRATIONS[:version]:
+        for statement in statements:
+            old.execute(statement)
+    old.execute(f"PRAGMA user_version = {version}")
+    old.close()
+    assert not is_damaged(path)
 
 
 @pytest.mark.parametrize("version", range(len(MIGRATIONS)))

@@ -271,6 +271,17 @@ def test_cached_tokens_the_own_file_gives_no_rate_for_make_it_inexact(tmp_path: 
         ('{"openai:m": {"input": 1, "output": null}}', r"'openai:m': output must be a number"),
         ('{"openai:m": {"input": 1, "output": NaN}}', r"'openai:m': output must be a number"),
         ('{"openai:m": {"input": 1, "output": "Infinity"}}', r"'openai:m': output must be a number"),
+        ('{"openai:m": {"input": -0.5, "output": 2}}', r"'openai:m': input must be .* from 0 up, not -0\.5\."),
+        ('{"openai:m": {"input": 1e999, "output": 2}}', r"'openai:m': input is 1E\+999: nobody sells"),
+        ('{"openai:m": {"input": 1, "output": 1000001}}', r"'openai:m': output is 1000001: nobody sells"),
+        (
+            '{"m": {"input": 1, "output": 2}, "m": {"input": 3, "output": 4}}',
+            r"neither JSON .*: 'm' stands there twice",
+        ),
+        (
+            '{"claude:m": {"input": 1, "output": 2}, "anthropic:m": {"input": 3, "output": 4}}',
+            r"'anthropic:m' stands there twice, once by another name",
+        ),
         ('{"openai:m": 3}', r"'openai:m' must hold prices"),
         ("[1]", r"must hold an object"),
         ("{", r"is neither JSON nor, with a name in \.toml, TOML"),

@@ -74,7 +74,7 @@ def estimate(
     months = None if per_month is None else integer(per_month, "--per-month", 1, 10**12)
     answer = None if answer_tokens is None else integer(answer_tokens, "--answer-tokens", 0, 10**9)
     targets = tuple(target or ())
-    if prompt is not None and Path(prompt).suffix.lower() in _SUITES and Path(prompt).is_file():
+    if prompt is not None and _is_suite(shell, prompt):
         for flag, given in (("--system", system), ("--attachment", attachment), ("--file", file)):
             if given is not None:
                 raise ConfigError(f"{flag} goes with a prompt: {prompt} says itself what is asked.")
@@ -101,6 +101,19 @@ def estimate(
     shell.table(estimate_table(found, months))
     for note in estimate_notes(found):
         shell.note(note)
+
+
+def _is_suite(shell: Shell, prompt: str) -> bool:
+    """Whether it is a suite's file; one word that is called like one and is none may be a slip, and is told."""
+    if Path(prompt).suffix.lower() not in _SUITES:
+        return False
+    try:
+        there = Path(prompt).is_file()
+    except OSError:  # no name of a file is so long
+        there = False
+    if not there and len(prompt) < 200 and len(prompt.split()) == 1:
+        shell.warn(f"there is no file {prompt}: it is taken for the prompt itself.")
+    return there
 
 
 def _prompt_jobs(
@@ -183,6 +196,15 @@ def _estimates(
 
     prices, now = load_prices(settings), shell.wall()
     inputs = [approximated(job) for job in jobs] if offline else asyncio.run(count_inputs(jobs))
-    outputs = [answers_of(settings.paths.ledger, job) if answer is None else answers_given(answer) for job in jobs]
+    outputs = [
+        answers_of(settings.paths.ledger, job.call) if answer is None else answers_given(_capped(answer, job))
+        for job in jobs
+    ]
     found = (estimate(*one, prices, now) for one in zip(jobs, inputs, outputs, strict=True))
     return ordered(found)
+
+
+def _capped(tokens: int, job: Job) -> int:
+    """No answer is longer than what it is cut off at."""
+    cap = job.call.request.parameters.max_tokens
+    return tokens if cap is None else min(tokens, cap)

@@ -83,6 +83,7 @@ def _update(shell: Shell, settings: Settings, origin: str | None, *, json: bool)
     from llmswitch.keptprices import KeptPrices
     from llmswitch.pricelist import price_list
     from llmswitch.runs.price_update import default_origin, update_prices
+    from llmswitch.text import one_line
 
     path = settings.paths.prices
     before = price_list(KeptPrices.at(path, shell.warn))
@@ -95,7 +96,7 @@ def _update(shell: Shell, settings: Settings, origin: str | None, *, json: bool)
     for what, names in (("new", made.new), ("gone", made.gone), ("other rates", made.changed)):
         if names:
             more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-            shell.line(f"{what}: {', '.join(names[:10])}{more}")
+            shell.line(f"{what}: {', '.join(one_line(name, 80) for name in names[:10])}{more}")
     if not (made.new or made.gone or made.changed):
         shell.line(f"nothing differs from {before.source}")
     shell.detail(f"they are in {path}")

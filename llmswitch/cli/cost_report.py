@@ -11,10 +11,10 @@ import typer
 
 from llmswitch.cli.options import Json, Quiet, Verbose
 from llmswitch.cli.shell import Shell
-from llmswitch.cli.times import moment
+from llmswitch.cli.times import span
 from llmswitch.errors import ConfigError
 from llmswitch.paths import Paths
-from llmswitch.reports.cost import FIGURES, csv_rows, report_document, report_table
+from llmswitch.reports.cost import FIGURES, csv_rows, narrowed, report_document, report_table
 from llmswitch.runs.cost import KEYS, CostReport, cost_report
 
 __all__ = ["app", "print_report"]
@@ -75,12 +75,9 @@ def _print(shell: Shell, asked: _Asked) -> None:
     now = shell.wall()
     page = OutputFile(Path(asked.html)) if asked.html is not None else None
     try:
-        result = cost_report(
-            Paths.from_environment(shell.environ).ledger,
-            by=_keys(asked.by),
-            since=None if asked.since is None else moment(asked.since, "--since", now),
-            until=None if asked.until is None else moment(asked.until, "--until", now),
-        )
+        since, until = span(asked.since, asked.until, now)
+        ledger = Paths.from_environment(shell.environ).ledger
+        result = cost_report(ledger, by=_keys(asked.by), since=since, until=until)
         if page is not None:
             from datetime import UTC, datetime
 
@@ -102,7 +99,8 @@ def _print_table(shell: Shell, result: CostReport) -> None:
     if not result.rows:
         return
     drawn = shell.decorated(shell.stdout)
-    shell.table(report_table(result, drawn=drawn))
+    table = report_table(result, drawn=drawn)
+    shell.table(table, narrow=narrowed(table))
     if drawn:
         from llmswitch.reports.cost_page import chart_rows
         from llmswitch.reports.spark import bars

@@ -9,7 +9,7 @@ import typer
 from llmswitch.cli.cost_report import Since, Until
 from llmswitch.cli.options import Json, Profile, Quiet, TrustProfile, Verbose
 from llmswitch.cli.shell import Shell
-from llmswitch.cli.times import moment
+from llmswitch.cli.times import span
 from llmswitch.errors import ConfigError
 
 __all__ = ["app"]
@@ -43,14 +43,8 @@ def whatif(
     settings = shell.settings(profile=profile, trust_profile=trust_profile)
     prices, now = load_prices(settings), shell.wall()
     keys = [(name, key) for name in dict.fromkeys(target) for key in named_keys(settings, prices, name)]
-    found = what_if(
-        settings.paths.ledger,
-        prices,
-        keys,
-        since=None if since is None else moment(since, "--since", now),
-        until=None if until is None else moment(until, "--until", now),
-        now=now,
-    )
+    first, last = span(since, until, now)
+    found = what_if(settings.paths.ledger, prices, keys, since=first, until=last, now=now)
     if json:
         shell.json(whatif_document(found))
         return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from llmswitch.errors import ConfigError
+from llmswitch.errors import ConfigError, StorageError
 from llmswitch.runs.call import Call, Question, settle
 from llmswitch.runs.route import Route, settle_own, spares
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from llmswitch.cli.shell import Shell
     from llmswitch.profiles import Settings
     from llmswitch.runs.ask import Services
-    from llmswitch.runs.routing import Choice, Routed, Rules
+    from llmswitch.runs.routing import Choice, Routed, Rules, Step
 
 __all__ = [
     "Checks",
@@ -65,11 +65,13 @@ class Routing(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How it is gone about: `choice` by evidence, or without one the tiers one after another, by `rules`."""
+    """How it is gone about: `choice` by evidence, or without one the tiers one after another, by `rules`. The first
+    `tiers` of the route's calls are those; the others are fallbacks."""
 
     routing: Routing
     choice: Choice | None
     rules: Rules | None
+    tiers: int
 
     def document(self, call: Call, routed: Routed | None) -> dict[str, Any]:
         """What `--json` adds to the response as `route`."""
@@ -92,6 +94,10 @@ def read_routing(
         return None
     if way not in _WAYS:
         raise ConfigError(f"--route takes {', '.join(_WAYS)}, not {way!r}.")
+    if way == "evidence" and checks:
+        raise ConfigError("--check belongs to --route cascade, or auto: by evidence, no answer is checked.")
+    if way == "cascade" and margin is not None:
+        raise ConfigError("--margin belongs to --route evidence, or auto: a cascade checks the answer itself.")
     return Routing(way, task, tuple(checks or ()), _share(margin or _MARGIN), explain)
 
 
@@ -113,30 +119,44 @@ def plan_route(
 ) -> tuple[Route, Plan]:
     """Whom the question may go to. Raises ConfigError for tiers that cannot be asked, and where there is no evidence
     and none but evidence was to decide."""
-    from llmswitch.evidence import WHOLE, read_evidence
-    from llmswitch.runs.routing import choose
-
     tiers = services.policy.tiers
     if len(tiers) < 2:
         raise ConfigError("--route chooses among LLM_TIERS: name two targets or more in it, the cheapest first.")
     calls = tuple(settle_own(settings, tier, question) for tier in tiers)
-    choice = None
-    if routing.way != "cascade":
-        evidence = read_evidence(services.ledger.path, routing.task or WHOLE)
-        choice = choose(calls, evidence, margin=routing.margin)
-        if choice is None and routing.way == "evidence":
-            kind = f"of the task {routing.task!r} " if routing.task else ""
-            raise ConfigError(
-                f"no bench {kind}on record has judged any of LLM_TIERS: run 'llmswitch bench' on them, "
-                "or let --route cascade check the answers."
-            )
+    choice = _choice(shell, services, calls, routing)
     if choice is None:
-        return Route(calls, conversation=None), Plan(routing, None, _rules(settings, question, routing))
+        others = spares(settings, services.policy, question, besides=calls)
+        return Route((*calls, *others)), Plan(routing, None, _rules(settings, question, routing), len(calls))
     if routing.explain:
         _explain_choice(shell, routing, choice)
     chosen = calls[choice.place]
     others = spares(settings, services.policy, question, besides=(chosen,))
-    return Route((chosen, *others)), Plan(routing, choice, None)
+    return Route((chosen, *others)), Plan(routing, choice, None, 1)
+
+
+def _choice(shell: Shell, services: Services, calls: tuple[Call, ...], routing: Routing) -> Choice | None:
+    """By evidence; None where the answers are to be checked."""
+    from llmswitch.evidence import WHOLE, read_evidence
+    from llmswitch.runs.routing import choose
+
+    # what somebody wants checked is checked, whatever is on record
+    if routing.way == "cascade" or routing.checks:
+        return None
+    try:
+        evidence = read_evidence(services.ledger.path, routing.task or WHOLE)
+    except StorageError as error:
+        if routing.way == "evidence":
+            raise
+        shell.warn(error.message)
+        return None
+    choice = choose(calls, evidence, margin=routing.margin)
+    if choice is None and routing.way == "evidence":
+        kind = f"of the task {routing.task!r} " if routing.task else ""
+        raise ConfigError(
+            f"no bench {kind}on record has judged two of LLM_TIERS: run 'llmswitch bench' on them, "
+            "or let --route cascade check the answers."
+        )
+    return choice
 
 
 def _rules(settings: Settings, question: Question, routing: Routing) -> Rules:
@@ -173,9 +193,9 @@ def ask_tiers(shell: Shell, route: Route, services: Services, plan: Plan) -> Rou
     """The tiers one after another; nothing is shown before an answer is good enough."""
     with shell.holding_notes():
         routed = asyncio.run(_ask(shell, route, services, plan))
-    if plan.routing.explain:
-        for step in routed.steps:
-            shell.note(f"{step.target}: {'enough' if step.passed else 'not enough'}: {step.reason}")
+    last = routed.steps[-1]
+    if not last.passed:
+        shell.warn(f"no tier's answer is good enough; this is that of {last.target}: {last.reason}")
     return routed
 
 
@@ -186,10 +206,16 @@ async def _ask(shell: Shell, route: Route, services: Services, plan: Plan) -> Ro
     from llmswitch.runs.routing import Rules, cascade
     from llmswitch.runs.shared import Shared
 
+    def explain(step: Step) -> None:
+        if plan.routing.explain:
+            shell.note(f"{step.target}: {'enough' if step.passed else 'not enough'}: {step.reason}")
+
     shared, adapters, waiting = Shared(services), Adapters(), Waiting(shell)
     try:
         asking = Asking(services, shared, adapters.get)
-        return await cascade(route.calls, plan.rules or Rules(), asking, waiting.tell)
+        tiers, others = route.calls[: plan.tiers], route.calls[plan.tiers :]
+        rules = plan.rules or Rules()
+        return await cascade(tiers, rules, asking, waiting.tell, spares=others, stepped=explain)
     finally:
         waiting.clear()
         await adapters.aclose()

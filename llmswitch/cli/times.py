@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from llmswitch.errors import ConfigError
 
-__all__ = ["duration_s", "local", "moment"]
+__all__ = ["duration_s", "local", "moment", "span"]
 
 _UNITS_S = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 #: a century: beyond it no calendar need be asked
@@ -32,6 +32,15 @@ def moment(text: str, flag: str, now: float) -> float:
     except (ValueError, OverflowError, OSError) as error:
         hint = "7d, 24h, 2026-11-01 or 2026-11-01T08:00"
         raise ConfigError(f"{flag} must be a duration or a date such as {hint}, not {text!r}.") from error
+
+
+def span(since: str | None, until: str | None, now: float) -> tuple[float | None, float | None]:
+    """The moments of `--since` and `--until`, None where not given; ConfigError where nothing lies between them."""
+    first = None if since is None else moment(since, "--since", now)
+    last = None if until is None else moment(until, "--until", now)
+    if first is not None and last is not None and first >= last:
+        raise ConfigError(f"--since {since} is not before --until {until}: nothing lies between them.")
+    return first, last
 
 
 def local(epoch_s: float | None) -> datetime | None:

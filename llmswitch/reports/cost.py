@@ -10,7 +10,7 @@ from llmswitch.reports.rows import UNKNOWN, Cell, Column, Table, count, iso, mon
 from llmswitch.reports.spark import spark
 from llmswitch.runs.cost import CostReport, CostRow
 
-__all__ = ["FIGURES", "csv_rows", "report_document", "report_table", "spent"]
+__all__ = ["FIGURES", "csv_rows", "narrowed", "report_document", "report_table", "spent"]
 
 #: shown where there is some: parts of other columns, and what few calls have
 _PARTS: dict[str, Callable[[CostRow], object]] = {
@@ -32,6 +32,8 @@ _DRAWN: dict[str, Callable[[CostRow], object]] = {
     "unknown price": lambda row: row.unknown_price_calls,
 }
 _DAYS = "by day"
+#: the figures that are left on a terminal with no room for all
+_NARROW = frozenset({"calls", "cost", "unknown price", _DAYS})
 
 
 def report_table(report: CostReport, *, drawn: bool = False) -> Table:
@@ -58,9 +60,18 @@ def report_table(report: CostReport, *, drawn: bool = False) -> Table:
     return Table(columns, rows, footer=footer)
 
 
+def narrowed(table: Table) -> Table:
+    """The same with what was spent alone, for a terminal that it is too wide for."""
+    kept = [place for place, column in enumerate(table.columns) if not column.number or column.title in _NARROW]
+    footer = None if table.footer is None else tuple(table.footer[place] for place in kept)
+    rows = tuple(tuple(row[place] for place in kept) for row in table.rows)
+    return Table(tuple(table.columns[place] for place in kept), rows, title=table.title, footer=footer)
+
+
 def _cells(row: CostRow, titles: Sequence[str], drawn: bool) -> tuple[Cell, ...]:
     tokens = short if drawn else count
-    share = f"{row.unknown_price_calls / row.calls:.0%}" if row.unknown_price_calls and row.calls else ""
+    # attempts whose answer nobody got are among them, and are no calls: of more than there are calls there is no share
+    share = f"{row.unknown_price_calls / row.calls:.0%}" if 0 < row.unknown_price_calls <= row.calls else ""
     cells = {
         "calls": Cell(count(row.calls), value=row.calls),
         "errors": Cell(count(row.errors), value=row.errors),

@@ -10,11 +10,14 @@ from typing import Any
 from llmswitch.reports.rows import count, money, seconds
 from llmswitch.runs.checkup import Finding
 from llmswitch.runs.doctor import Asked, Report
+from llmswitch.text import one_line
 
 __all__ = ["doctor_document", "doctor_lines", "summary"]
 
 #: cells of the longest standing, and of a check's name where they are to stand in one column
 _STANDING, _CHECK = 6, 14
+#: characters of what is said
+_MOST = 2000
 
 
 def doctor_lines(report: Report, *, width: int | None) -> list[str]:
@@ -37,7 +40,9 @@ def _named(one: Asked) -> str:
 def _lines(finding: Finding, width: int | None) -> list[str]:
     head = f"{finding.standing.ljust(_STANDING)}  {finding.check.ljust(_CHECK)}  "
     below = " " * (_STANDING + 2)
-    texts = [head + finding.said, *([f"{below}-> {finding.todo}"] if finding.todo else [])]
+    # what a vendor said must not look like a finding of its own
+    texts = [head + one_line(finding.said, _MOST)]
+    texts += [f"{below}-> {one_line(finding.todo, _MOST)}"] if finding.todo else []
     if width is None:
         return texts
     indents = (" " * len(head) if len(head) < width // 2 else below, f"{below}   ")
@@ -59,7 +64,15 @@ def summary(report: Report) -> str:
         parts.append(f"{count(failed)} cannot be used now")
     told = " and ".join(parts) or ("all is well" if report.sent else "nothing is wrong; nobody was asked")
     cost = _cost(report)
-    return f"{told}." if cost is None else f"{told}; asking cost {money(cost)}."
+    if cost is None:
+        return f"{told}."
+    least = any(one.cost is None for one in _answered(report))
+    exact = all(one.cost.exact for one in _answered(report) if one.cost is not None)
+    return f"{told}; asking cost {'at least ' if least else ''}{money(cost, exact=exact or least)}."
+
+
+def _answered(report: Report) -> list[Asked]:
+    return [one for one in report.asked if one.status == 200]
 
 
 def _cost(report: Report) -> Decimal | None:
@@ -92,7 +105,13 @@ def doctor_document(report: Report) -> dict[str, Any]:
             }
             for one in report.asked
         ],
-        "cost": None if cost is None else {"amount": format(cost, "f"), "currency": "USD"},
+        "cost": None
+        if cost is None
+        else {
+            "amount": format(cost, "f"),
+            "currency": "USD",
+            "exact": all(one.cost is not None and one.cost.exact for one in _answered(report)),
+        },
     }
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from llmswitch.budget import BudgetLimits, Spending
 from llmswitch.database import reading
 from llmswitch.ledger import from_pico
+from llmswitch.tallies import SUMS
 
 __all__ = ["BudgetReport", "Forecast", "budget_report", "forecast"]
 
@@ -41,7 +42,7 @@ class BudgetReport(NamedTuple):
     day: Spending
     month: Spending
     forecast: Forecast | None
-    #: calls of this month whose price nobody knows: they are in no sum
+    #: calls of this month whose price nobody knows, pruned ones too: they are in no sum
     unknown: int
 
 
@@ -61,11 +62,13 @@ def budget_report(ledger: Path, limits: BudgetLimits, now: float) -> BudgetRepor
             "SELECT min(day) FROM (SELECT min(day) AS day FROM spending UNION ALL SELECT min(day) FROM daily)"
         ).fetchone()
         (unknown,) = connection.execute(
-            "SELECT count(*) FROM calls WHERE started_at >= ? AND cost_pico IS NULL AND input_tokens IS NOT NULL",
-            (time.mktime((first.year, first.month, 1, 0, 0, 0, 0, 0, -1)),),
+            f"SELECT (SELECT coalesce({SUMS['unknown']}, 0) FROM calls WHERE started_at >= ?) "  # noqa: S608  # our own
+            "+ (SELECT coalesce(sum(unknown), 0) FROM daily WHERE day >= ?)",
+            (time.mktime((first.year, first.month, 1, 0, 0, 0, 0, 0, -1)), first.isoformat()),
         ).fetchone()
-    paid = {date.fromisoformat(day): pico for day, pico in spent.items()}
-    reserved = {date.fromisoformat(day): pico for day, pico in held.items()}
+        paid = {date.fromisoformat(day): pico for day, pico in spent.items()}
+        reserved = {date.fromisoformat(day): pico for day, pico in held.items()}
+        begun = None if since is None else date.fromisoformat(since)
     gone = (local.tm_hour * 3600 + local.tm_min * 60 + local.tm_sec) / 86_400
     return BudgetReport(
         today=today,
@@ -73,7 +76,7 @@ def budget_report(ledger: Path, limits: BudgetLimits, now: float) -> BudgetRepor
         limits=limits,
         day=_spending(paid, reserved, today, today),
         month=_spending(paid, reserved, first, month_end),
-        forecast=forecast(paid, None if since is None else date.fromisoformat(since), today, month_end, gone),
+        forecast=forecast(paid, begun, today, month_end, gone),
         unknown=unknown,
     )
 

@@ -146,11 +146,12 @@ def cost_report(ledger: Path, *, by: tuple[str, ...], since: float | None, until
                     group.days[day] += sums[_COST] or 0
         for keys, place, calls, seconds in _durations(connection, by, since, until):
             groups[keys].take(place, calls, seconds)
-    total = _Group()
-    for group in groups.values():
-        total.merge(group)
-    ordered = sorted(groups.items(), key=lambda found: [(key is not None, key or "") for key in found[0]])
-    return CostReport(since, until, by, tuple(group.row(keys) for keys, group in ordered), total.row(()))
+        total = _Group()
+        for group in groups.values():
+            total.merge(group)
+        # in here, since what stands in a damaged file may be of no kind that can be put in order
+        ordered = sorted(groups.items(), key=lambda found: [(key is not None, key or "") for key in found[0]])
+        return CostReport(since, until, by, tuple(group.row(keys) for keys, group in ordered), total.row(()))
 
 
 _COST = list(Tally().sums).index("cost_pico")

@@ -3,7 +3,7 @@
 The question is a real one: an answer of at most 16 tokens to a word. A list of models, or a count of tokens, is free,
 but proves the key alone: neither the model nor the quota nor the credit is looked at, and gateways answer both where
 the call itself fails. An answer proves everything that the next call needs, for some 20 tokens: about $0.00001 at the
-rates of a small model and less than $0.001 at those of the dearest ones; what it did cost is told, and in the ledger,
+rates of a small model, and a cent at those of the dearest of all; what it did cost is told, and in the ledger,
 as every call is. It is asked as nothing else is: without cache, fallback, retry and circuit breaker, within a short
 timeout, in one piece. A budget holds for it.
 """

@@ -198,9 +198,9 @@ def _spread(job: Job, counts: dict[int, int]) -> Input:
     return Input(all_at(min(ratios)), all_at(mean), all_at(max(ratios)), counted=len(counts))
 
 
-def answers_of(ledger: Path, job: Job) -> Answers:
-    """How long the model's answers were; without enough of them, up to the cap. Raises StorageError."""
-    endpoint, request = job.call.endpoint, job.call.request
+def answers_of(ledger: Path, call: Call) -> Answers:
+    """How long the answers of the call's model were; without enough of them, up to the cap. Raises StorageError."""
+    endpoint, request = call.endpoint, call.request
     with reading(ledger) as connection:
         lengths = sorted(_lengths(connection, endpoint.provider, request.model))
     cap = request.parameters.max_tokens

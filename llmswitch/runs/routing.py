@@ -2,6 +2,7 @@
 
 *By evidence*: the cheapest tier whose pass rate in the newest bench, for that kind of task, is no more than `margin`
 below the best's; by the interval of the difference, so that a tier of which little is known is not taken for enough.
+Only what one suite found is compared: another's questions are easier or harder.
 *Cascade*: the cheapest tier is asked, its answer checked, and the next one asked only where the check fails.
 """
 
@@ -11,20 +12,21 @@ import asyncio
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from llmswitch.assertions.base import Answer, Assertion
 from llmswitch.assertions.grade import judged
 from llmswitch.assertions.model_graded import question, verdicts
-from llmswitch.errors import ConfigError, LLMSwitchError, ProviderError
+from llmswitch.errors import CallTimeoutError, ConfigError, LLMSwitchError, ProviderError
 from llmswitch.evidence import Evidence
 from llmswitch.layers.base import collect
 from llmswitch.runs.ask import Asking, answer
 from llmswitch.runs.call import Call
 from llmswitch.runs.route import Route
-from llmswitch.types import Response
+from llmswitch.targets import parse_target
+from llmswitch.types import Parameters, Response
 
 __all__ = ["Choice", "Considered", "Routed", "Rules", "Step", "alike", "cascade", "choose", "parse_check"]
 
@@ -52,14 +54,15 @@ class Choice(NamedTuple):
 
 
 def choose(calls: Sequence[Call], evidence: Sequence[Evidence], *, margin: float) -> Choice | None:
-    """The first of `calls`, cheapest first, that is no more than `margin` worse than the best. None where nothing is
-    known of any of them. `evidence` has the newest first."""
-    known = [_newest(call, evidence) for call in calls]
+    """The first of `calls`, cheapest first, that is no more than `margin` worse than the best. None where no suite has
+    judged two of them. `evidence` has the newest first."""
+    known = _of_one_suite(calls, evidence)
     rated = [one for one in known if one is not None]
-    if not rated:
+    if len(rated) < 2:
         return None
-    # not the highest share: eight of eight are less than 199 of 200
-    best = max(rated, key=lambda one: one.low)
+    # not the highest share: eight of eight are less than 199 of 200. Of two alike the dearer one, which the cheaper one
+    # has to be shown to equal: two of two each show nothing
+    best = max(reversed(rated), key=lambda one: one.low)
     considered = tuple(
         Considered(call.target.text, one, None if one is None else 0.0 if one is best else _lowest(one, best))
         for call, one in zip(calls, known, strict=True)
@@ -68,16 +71,39 @@ def choose(calls: Sequence[Call], evidence: Sequence[Evidence], *, margin: float
     found = considered[place].found
     assert found is not None  # noqa: S101  # it has a bound
     reason = f"it passes {_rate(found)} in {found.suite}, " + (
-        "the best of all tiers"
+        "the best of those judged"
         if found is best
         else f"the best, {best.target}, {_rate(best)}: at most {-(considered[place].lowest or 0):.0%} worse"
     )
     return Choice(place, reason, considered)
 
 
-def _newest(call: Call, evidence: Sequence[Evidence]) -> Evidence | None:
-    who = (call.endpoint.provider, call.request.model)
-    return next((one for one in evidence if (one.provider, one.request_model) == who and one.judged), None)
+def _of_one_suite(calls: Sequence[Call], evidence: Sequence[Evidence]) -> Sequence[Evidence | None]:
+    """What the suite that judged most of `calls` found of each; of such suites, the one with the newest run."""
+    suites = {one.suite: [other for other in evidence if other.suite == one.suite] for one in evidence}
+    found = [[_newest(call, calls, rows) for call in calls] for rows in suites.values()]
+    return max(found, key=lambda known: len(known) - known.count(None), default=())
+
+
+def _newest(call: Call, calls: Sequence[Call], evidence: Sequence[Evidence]) -> Evidence | None:
+    """Of the call's model: as it is asked, where a bench did so; else as no other tier of that model is asked."""
+    who, asked = _who(call), call.target.parameters
+    found = [one for one in evidence if (one.provider, one.request_model) == who and one.judged]
+    others = [other.target.parameters for other in calls if _who(other) == who and other.target.parameters != asked]
+    same = [one for one in found if _parameters(one) == asked]
+    return next(iter(same or [one for one in found if _parameters(one) not in others]), None)
+
+
+def _who(call: Call) -> tuple[str, str]:
+    return call.endpoint.provider, call.request.model
+
+
+def _parameters(found: Evidence) -> Parameters | None:
+    """Those of its target; None where a suite gave it a name that is no target."""
+    try:
+        return parse_target(found.target).parameters
+    except ConfigError:
+        return None
 
 
 def _lowest(one: Evidence, best: Evidence) -> float:
@@ -134,38 +160,71 @@ def parse_check(text: str) -> Assertion:
     fault = row.check(assertion)
     if fault is not None:
         raise ConfigError(f"--check {text!r}: {fault}")
+    # a pattern that does not compile, or a figure that no answer comes with: no tier would ever be enough
+    tried = [judged(one, Answer("x")) for one in (assertion, replace(assertion, negated=not assertion.negated))]
+    if not any(verdict.passed for verdict in tried):
+        raise ConfigError(f"--check {text!r}: {tried[0].error or tried[0].reason}")
     return assertion
 
 
 async def cascade(
-    calls: Sequence[Call], rules: Rules, asking: Asking, told: Callable[[str], None] = lambda line: None
+    calls: Sequence[Call],
+    rules: Rules,
+    asking: Asking,
+    told: Callable[[str], None] = lambda line: None,
+    *,
+    spares: Sequence[Call] = (),
+    stepped: Callable[[Step], None] = lambda step: None,
 ) -> Routed:
     """Ask `calls` in their order until an answer is good enough; the last one's counts whatever it is.
 
-    A tier that fails is passed over like one whose answer does not do. Raises the last one's error, and at once
-    what no other tier could mend: a budget, a setting.
+    A tier that fails is passed over like one whose answer does not do, the last one handed on to `spares`. Each step is
+    told to `stepped` as it is taken. All of it has the time of one call. Raises the last one's error, and at once what
+    no other tier could mend: a budget, a setting.
     """
     steps: list[Step] = []
+
+    def step(one: Step) -> None:
+        steps.append(one)
+        stepped(one)
+
+    ends = asking.services.clock() + asking.services.deadlines.total_s
     for place, call in enumerate(calls):
         last = place == len(calls) - 1
         told(f"asking {call.target.text}")
+        route = Route((call, *spares) if last else (call,))
         try:
-            response = await collect(answer(Route((call,)), asking, notify=told))
+            response = await collect(answer(route, _within(asking, ends), notify=told))
         except ProviderError as error:
             if last:
                 raise
-            steps.append(Step(call.target.text, False, f"{error.kind}: {error.message}"))
+            step(Step(call.target.text, False, f"{error.kind}: {error.message}"))
             continue
-        told(f"checking the answer of {call.target.text}")
+        # of the last tier, it may be a fallback that answered
+        by = next((one for one in route.calls if _who(one) == (response.provider, response.request_model)), call)
+        told(f"checking the answer of {by.target.text}")
         # there is nobody to go on to: what would cost another call is not looked at
-        fault = await _fault(call, response, Rules(rules.assertions) if last else rules, asking)
-        steps.append(Step(call.target.text, fault is None, fault or "it does", response))
+        fault = await _fault(by, response, Rules(rules.assertions) if last else rules, asking, ends)
+        step(Step(by.target.text, fault is None, fault or "it does", response))
         if fault is None or last:
-            return Routed(response, call, tuple(steps))
+            return Routed(response, by, tuple(steps))
     raise ConfigError("there is no tier to ask: set LLM_TIERS, cheapest first.")
 
 
-async def _fault(call: Call, response: Response, rules: Rules, asking: Asking) -> str | None:
+def _within(asking: Asking, ends: float) -> Asking:
+    """The same with no more time than until `ends`, by the monotonic clock. Raises CallTimeoutError where that is
+    over."""
+    services, whole = asking.services, asking.services.deadlines
+    left = round(ends - services.clock(), 1)
+    if left <= 0:
+        raise CallTimeoutError(f"no tier's answer did within {whole.total_s:g} s; give more time with {whole.named}.")
+    deadlines = whole._replace(
+        total_s=left, first_token_s=min(left, whole.first_token_s), idle_s=min(left, whole.idle_s)
+    )
+    return asking._replace(services=services._replace(deadlines=deadlines))
+
+
+async def _fault(call: Call, response: Response, rules: Rules, asking: Asking, ends: float) -> str | None:
     """Why the answer does not do; None where it does. What costs nothing is looked at first."""
     prompt = call.request.messages[-1].text
     about = Answer(response.text, prompt=prompt, finish_reason=response.finish_reason)
@@ -178,20 +237,20 @@ async def _fault(call: Call, response: Response, rules: Rules, asking: Asking) -
     if rules.agree:
         fresh = asking._replace(services=asking.services._replace(cache=None))
         try:
-            again = await collect(answer(Route((call,)), fresh))
+            again = await collect(answer(Route((call,)), _within(fresh, ends)))
         except ProviderError as error:
             return f"asked again: {error.kind}: {error.message}"
         if not alike(response.text, again.text):
             return "asked again, it says something else"
-    return None if rules.judge is None else await _judged_wrong(rules.judge, about, asking)
+    return None if rules.judge is None else await _judged_wrong(rules.judge, about, asking, ends)
 
 
-async def _judged_wrong(judge: Call, about: Answer, asking: Asking) -> str | None:
+async def _judged_wrong(judge: Call, about: Answer, asking: Asking, ends: float) -> str | None:
     leaf = Assertion("llm-rubric", value=_RUBRIC.format(about.prompt))
     asked = question(leaf, [about], lambda template, variables: template)
     request = replace(judge.request, messages=asked.chat.messages, system=asked.chat.system, schema=None)
     try:
-        reply = await collect(answer(Route((judge._replace(request=request),)), asking))
+        reply = await collect(answer(Route((judge._replace(request=request),)), _within(asking, ends)))
     except LLMSwitchError as error:
         if not isinstance(error, ProviderError):
             raise
@@ -201,9 +260,16 @@ async def _judged_wrong(judge: Call, about: Answer, asking: Asking) -> str | Non
 
 
 def alike(one: str, other: str) -> bool:
-    """Whether two answers say the same: the same words in any order, or four fifths of them (F1 over both)."""
+    """Whether two answers say the same: the same words in any order, or four fifths of them (F1 over both) with the
+    same numbers: 'it took 41 minutes' is not 'it took 87 minutes', however long the sentence."""
     words, others = (Counter(re.findall(r"\w+", text.casefold())) for text in (one, other))
     if words == others:
         return True
+    if _numbers(words) != _numbers(others):
+        return False
     common = (words & others).total()
     return 2 * common / (words.total() + others.total()) >= _ALIKE
+
+
+def _numbers(words: Iterable[str]) -> set[str]:
+    return {word for word in words if any(letter.isdigit() for letter in word)}

@@ -105,10 +105,11 @@ def _median(values: Iterable[float]) -> float | None:
 
 
 def _pass_rate(connection: sqlite3.Connection, model: Model) -> PassRate | None:
+    # of a model that one run asked in several ways, the way without parameters: so it is asked where nobody says more
     row = connection.execute(
         """SELECT passed, judged, low, high, suite, run_id, finished_at FROM evidence
             WHERE task = '' AND judged > 0 AND provider = ? AND request_model = ?
-            ORDER BY finished_at DESC, run_id DESC LIMIT 1""",
+            ORDER BY finished_at DESC, run_id DESC, instr(target, '?'), target LIMIT 1""",
         model,
     ).fetchone()
     return None if row is None else PassRate(*row)

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from llmswitch.ledger import Caller, call_row, lost_row
+from llmswitch.reports.cost import narrowed, report_table
+from llmswitch.runs.cost import cost_report
 from llmswitch.types import Attempt, Cost, Response, Spend, Usage
 from tests.cli.command import fill, ledger_of, row, run
 
@@ -198,6 +200,8 @@ def test_what_bought_no_answer_counts_as_spend_and_as_no_call_and_is_shown_apart
     fill(home, lost_row(caller, unpriced, started_at=day))
     total = _report(home)["total"]
     assert (total["calls"], total["lost"], total["unknown_price_calls"]) == (2, "0.25", 1)
+    fill(home, lost_row(caller, unpriced, started_at=day), lost_row(caller, unpriced, started_at=day))
+    assert run(home, "cost").stdout.splitlines()[-1].endswith(" 3"), "three of two calls are no share"
 
 
 def _stopped(home: Path, *, error: str | None, outcomes: tuple[str, ...], tokens: int | None) -> bool:
@@ -244,6 +248,12 @@ def test_since_and_until_are_local_days_too(home: Path) -> None:
     assert document["total"]["calls"] == 1
     assert (document["since"], document["until"]) == ("2026-11-22T00:00:00-05:00", "2026-11-23T00:00:00-05:00")
     assert _report(home, "report", "--since", "2026-11-22T05:00Z", zone=_NEW_YORK)["total"]["calls"] == 2
+
+
+@pytest.mark.parametrize("arguments", [("report",), ("whatif", "-t", "openai:gpt-4o")])
+def test_a_time_that_ends_before_it_begins_is_exit_2(home: Path, arguments: tuple[str, ...]) -> None:
+    done = run(home, "cost", *arguments, "--since", "2026-11-10", "--until", "2026-11-01")
+    assert (done.returncode, "--since 2026-11-10 is not before --until 2026-11-01" in done.stderr) == (2, True)
 
 
 def test_since_takes_a_duration_back_from_now(home: Path) -> None:
@@ -375,6 +385,18 @@ def test_days_are_the_calendars_whether_the_clock_changes_or_not(home: Path, zon
     assert sum(of_all.values()) == 144
     for day, found in alone.items():
         assert [(entry["day"], entry["calls"]) for entry in found["rows"]] == [(day, of_all[day])]
+
+
+def test_a_narrow_terminal_shows_what_was_spent_alone(home: Path) -> None:
+    fill(home, row(at=_at("2026-11-20T10:00"), cost="0.5"), row(at=_at("2026-11-21T10:00"), cost=None))
+    report = cost_report(ledger_of(home), by=("provider", "model"), since=None, until=None)
+    table = narrowed(report_table(report, drawn=True))
+    titles = [column.title for column in table.columns]
+    assert titles == ["provider", "model", "calls", "cost", "unknown price"]
+    assert [getattr(cell, "text", cell) for cell in table.rows[0]] == [
+        *("openai", "gpt-6-luna", "2", "at least $0.500000", "1"),
+    ]
+    assert table.footer == ("total", "", "2", "at least $0.500000", "1 (50%)")
 
 
 def test_csv_has_a_line_a_group_and_markdown_the_totals(home: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import json
 import os
 import signal
@@ -132,6 +133,37 @@ def test_pruned_rows_leave_sums_that_every_report_still_has_to_the_last_digit(ho
             figures.pop("duration_p50_s")
     assert after == before
     assert "0 rows" in run(home, "cost", "prune", "--older-than", "400d").stdout
+
+
+def test_a_call_that_was_interrupted_before_anything_is_pruned_and_unknown_of_nothing(home: Path) -> None:
+    fill(home, row(at=days_ago(9), cost=None, tokens=None, first_token_s=None)._replace(finish_reason="interrupted"))
+    before = told(home, "report")["total"]
+    done = run(home, "cost", "prune", "--older-than", "3d")
+    assert (done.returncode, "1 rows" in done.stdout) == (0, True), done.stderr
+    after = told(home, "report")["total"]
+    assert (after["calls"], after["cost"], after["unknown_price_calls"]) == (1, before["cost"], 0)
+
+
+def test_the_last_moment_of_a_day_is_that_days(home: Path) -> None:
+    midnight = days_ago(3) // _DAY * _DAY
+    fill(home, row(at=midnight - 0.0003), row(at=midnight - 10))
+    before = told(home, "report", "--by", "day")["rows"]
+    assert [entry["calls"] for entry in before] == [2]
+    run(home, "cost", "prune", "--older-than", "1d")
+    after = told(home, "report", "--by", "day")["rows"]
+    assert [(entry["day"], entry["calls"]) for entry in after] == [(before[0]["day"], 2)]
+
+
+def test_calls_without_a_price_are_as_many_as_in_the_report_and_stay_so_when_pruned(home: Path) -> None:
+    # none of them before the month began, however early in it this runs
+    begun = float(calendar.timegm((*time.gmtime()[:2], 1, 0, 0, 0)))
+    at = [max(begun, days_ago(days)) for days in (0.0, 2.0, 2.5, 3.0)]
+    fill(home, *(row(at=moment, cost=None) for moment in at), row(at=at[1], cost=None, tokens=None))
+    since = time.strftime("%Y-%m-01", time.gmtime())
+    assert told(home, "report", "--since", since)["total"]["unknown_price_calls"] == 5
+    assert told(home, "budget")["unknown_price_calls"] == 5
+    run(home, "cost", "prune", "--older-than", "1d")
+    assert told(home, "budget")["unknown_price_calls"] == 5
 
 
 def test_days_are_pruned_whole_and_found_by_since_and_until(home: Path) -> None:

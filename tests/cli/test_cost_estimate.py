@@ -134,6 +134,18 @@ def test_a_suite_is_estimated_whole(home: Path, server: Recorder, tmp_path: Path
     assert len(server.seen) == 6
 
 
+def test_no_answer_is_longer_than_its_cap(home: Path, server: Recorder) -> None:
+    given = ("-t", "openai:gpt-4o", "--answer-tokens", "500", "--max-tokens", "100")
+    assert estimate(home, server, _PROMPT, *given)[0]["output_tokens"]["about"] == 100
+
+
+def test_a_prompt_that_is_called_like_a_suite_is_one_and_a_slip_is_told(home: Path, server: Recorder) -> None:
+    slip = run(home, "cost", "estimate", "suiet.yaml", "-t", "openai:gpt-4o", "--offline", **environ(server))
+    assert (slip.returncode, "there is no file suiet.yaml" in slip.stderr) == (0, True)
+    long = run(home, "cost", "estimate", "x" * 300 + ".json", "-t", "openai:gpt-4o", "--offline", **environ(server))
+    assert (long.returncode, "~77" in long.stdout, "warning" in long.stderr) == (0, True, False), long.stderr
+
+
 def test_a_large_suite_is_counted_in_part(home: Path, server: Recorder, tmp_path: Path) -> None:
     path = tmp_path / "suite.yaml"
     tests = "\n".join(f"  - vars: {{word: w{n:03}}}" for n in range(200))

@@ -150,6 +150,19 @@ def test_an_update_from_a_file(home: Path, tmp_path: Path, published: bytes) -> 
     assert prices(home, "--update", "--from", str(path))["update"]["changed"] == []
 
 
+def test_a_name_from_a_list_stays_on_its_line(home: Path, tmp_path: Path) -> None:
+    document = as_published()
+    models = next(each for each in document if each["id"] == "openai")["models"]
+    name = "new\nkept 9 models " + "x" * 5000
+    models.append({"id": name, "match": {"equals": "n"}, "prices": {"input_mtok": 1, "output_mtok": 1}})
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps(document))
+    lines = run(home, "cost", "prices", "--update", "--from", str(path)).stdout.splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith("new: openai:new kept 9 models xxx")
+    assert len(lines[1]) < 100
+
+
 def test_nothing_but_an_update_asks_anybody(home: Path, server: Recorder) -> None:
     run(home, "cost", "prices", "--update", "--from", server.url)
     asked = len(server.seen)

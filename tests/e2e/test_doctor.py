@@ -70,7 +70,9 @@ def test_every_configured_provider_is_asked_once_and_all_is_well(command: Comman
         assert len(seen.body) < 500
         assert "16" in seen.body.decode()
     assert (people.code, people.err.count("\n")) == (0, 1)
-    assert "all is well; asking cost $" in people.err
+    # nobody knows what team's model costs
+    assert "all is well; asking cost at least $" in people.err
+    assert done.document["cost"]["exact"] is False
     with closing(sqlite3.connect(home / "data" / "ledger.db")) as ledger:
         assert ledger.execute("SELECT DISTINCT command, count(*) FROM calls").fetchall() == [("doctor", 8)]
 
@@ -100,6 +102,20 @@ def test_each_fault_is_named_with_what_to_do(command: Command, fault: str) -> No
     assert words in one["message"]
     assert todo in one["next"]
     assert len(server.seen) == 1  # neither retried nor handed on
+
+
+def test_what_a_vendor_says_makes_no_line_of_its_own(command: Command) -> None:
+    with Recorder(Answer({**_WHOLE, "model": "gpt\nok      anthropic  \x1b[32manswered"})) as server:
+        done = command("doctor", "-p", "openai", env=openai(server.url))
+    assert [line.split()[1] for line in done.out.splitlines()] == ["clock", "openai:gpt-4o"]
+    assert "\x1b" not in done.out
+
+
+def test_half_a_password_in_an_address_is_not_shown(command: Command) -> None:
+    done = command("doctor", "-p", "openai", env=openai("http://me:hunter2pass/word@127.0.0.1:1"))
+    assert done.code == 2
+    assert "%2F" in done.out
+    assert "hunter2pass" not in done.out + done.err
 
 
 def test_a_typo_in_the_model_is_told_with_the_names_near_it(command: Command) -> None:

@@ -76,6 +76,49 @@ def test_little_evidence_is_not_enough_and_the_newest_counts(command: Command, v
     assert vendors.asked[-1] == "small"
 
 
+def test_of_two_alike_the_cheaper_one_must_be_shown_to_be_enough(command: Command, vendors: Vendors) -> None:
+    keep(command, found("openai", "small", 2, 2)._replace(low=0.34), found("anthropic", "big", 2, 2)._replace(low=0.34))
+    done = command("ask", "--route", "evidence", "--explain", "hi", env=env(vendors))
+    assert vendors.asked == ["big"]
+    assert "openai:small: passes 1.00 [0.34, 1.00] of 2 in capitals: at most 66% worse than the best" in done.err
+
+
+def test_what_one_suite_found_is_held_against_no_other_suite(command: Command, vendors: Vendors) -> None:
+    easy = found("openai", "small", 200, at=2e9)._replace(suite="easy")
+    keep(command, easy, found("anthropic", "big", 100))
+    done = command("ask", "--route", "evidence", "hi", env=env(vendors))
+    assert (done.code, vendors.asked) == (2, [])
+    keep(command, found("openai", "small", 50))
+    command("ask", "--route", "evidence", "hi", env=env(vendors))
+    assert vendors.asked == ["big"]
+
+
+def test_one_model_asked_in_two_ways_is_two_tiers(command: Command, vendors: Vendors) -> None:
+    tiers = [f"openai:m?reasoning_effort={effort}" for effort in ("low", "high")]
+    passed = {tiers[0]: 100, tiers[1]: 198}
+    keep(command, *(found("openai", "m", passed[tier])._replace(target=tier) for tier in tiers))
+    done = command("ask", "--route", "evidence", "--json", "hi", env=env(vendors, LLM_TIERS=",".join(tiers)))
+    assert (done.code, done.document["route"]["chosen"]) == (0, tiers[1]), done.err
+
+
+def test_what_is_to_be_checked_is_checked_whatever_is_on_record(command: Command, vendors: Vendors) -> None:
+    keep(command, found("openai", "small", 199), found("anthropic", "big", 199))
+    vendors.behaviours = {"small": WRONG}
+    done = command("ask", "--route", "auto", "--check", "contains:Paris", "--json", "hi", env=env(vendors))
+    assert (done.code, done.document["route"]["chosen"]) == (0, "gemini:middle")
+
+
+def test_a_ledger_that_cannot_be_read_is_a_warning_unless_evidence_alone_decides(
+    command: Command, vendors: Vendors
+) -> None:
+    (command.home / "data").mkdir(parents=True, mode=0o700)
+    (command.home / "data" / "ledger.db").write_bytes(b"no ledger at all" * 400)
+    done = command("ask", "--route", "auto", "hi", env=env(vendors))
+    assert (done.code, vendors.asked) == (0, ["small"])
+    assert "set-aside" in done.err
+    assert command("ask", "--route", "evidence", "hi", env=env(vendors)).code == 2
+
+
 def test_without_evidence_evidence_alone_is_refused_and_nothing_is_sent(command: Command, vendors: Vendors) -> None:
     done = command("ask", "--route", "evidence", "--task", "x", "hi", env=env(vendors))
     assert (done.code, vendors.asked) == (2, [])
@@ -158,6 +201,34 @@ def test_when_the_last_tier_fails_its_error_is_the_answer(command: Command, vend
     assert "anthropic" in done.err
 
 
+def test_explain_tells_of_the_tiers_before_an_error(command: Command, vendors: Vendors) -> None:
+    vendors.behaviours = {"small": REFUSAL, "middle": Behaviour(status=401), "big": Behaviour(status=500)}
+    done = command("ask", "--route", "cascade", "--explain", "hi", env=env(vendors))
+    assert "openai:small: not enough: not-is-refusal" in done.err
+    assert "gemini:middle: not enough: authentication" in done.err
+
+
+def test_the_last_tier_has_its_fallbacks(command: Command, vendors: Vendors) -> None:
+    vendors.behaviours = {"small": REFUSAL, "middle": REFUSAL, "big": Behaviour(status=500)}
+    arguments = ["--route", "cascade", "--fallback", "team", "--json", "hi"]
+    done = command("ask", *arguments, env=env(vendors))
+    assert (done.code, vendors.asked) == (0, ["small", "middle", "big", "some-model"]), done.err
+    assert done.document["route"]["chosen"] == "team"
+
+
+def test_an_answer_that_no_tier_has_well_enough_is_told_so(command: Command, vendors: Vendors) -> None:
+    done = command("ask", "--route", "cascade", "--check", "contains:Rome", "hi", env=env(vendors))
+    assert (done.code, done.out) == (0, "Paris is the capital.\n")
+    assert "warning: no tier's answer is good enough; this is that of claude:big: contains" in done.err
+
+
+def test_all_tiers_together_have_the_time_of_one_call(command: Command, vendors: Vendors) -> None:
+    vendors.behaviours = {"small": Behaviour(hangs=True)}
+    done = command("ask", "--route", "cascade", "--timeout", "1", "--no-cache", "--json", "hi", env=env(vendors))
+    assert (done.code, vendors.asked) == (1, ["small"])
+    assert (done.document["error"]["kind"], "within 1 s" in done.document["error"]["message"]) == ("timeout", True)
+
+
 def test_a_second_time_the_cache_answers_at_every_tier(command: Command, vendors: Vendors) -> None:
     vendors.behaviours = {"small": REFUSAL}
     for _ in range(2):
@@ -175,6 +246,11 @@ def test_a_second_time_the_cache_answers_at_every_tier(command: Command, vendors
         (("--route", "auto"), "openai:small,groq", "GROQ_API_KEY"),
         (("--route", "cascade", "--check", "contain:x"), TIERS, "contains"),
         (("--route", "cascade", "--check", "llm-rubric:x"), TIERS, "judge:TARGET"),
+        (("--route", "cascade", "--check", "regex:["), TIERS, "compile"),
+        (("--route", "cascade", "--check", "not-regex:["), TIERS, "compile"),
+        (("--route", "cascade", "--check", "perplexity"), TIERS, "log probabilities"),
+        (("--route", "cascade", "--margin", "5pp"), TIERS, "--margin"),
+        (("--route", "evidence", "--check", "agree"), TIERS, "--check"),
         (("--route", "auto", "--margin", "lots"), TIERS, "--margin"),
         (("--explain",), TIERS, "--route"),
         (("--check", "agree"), TIERS, "--route"),

@@ -64,21 +64,21 @@ def test_input_that_nobody_counted_lies_in_a_band() -> None:
 def test_answers_are_as_long_as_the_ledgers_were(tmp_path: Path) -> None:
     lengths = list(range(1, 101))
     random.Random(1).shuffle(lengths)  # noqa: S311  # repeatable
-    assert answers_of(_ledger(tmp_path, *lengths), _job("x")) == Answers("history", 10, 50, 90, 100)
+    assert answers_of(_ledger(tmp_path, *lengths), _job("x").call) == Answers("history", 10, 50, 90, 100)
 
 
 def test_a_cap_ends_the_answers_of_the_past(tmp_path: Path) -> None:
-    told = answers_of(_ledger(tmp_path, *range(1, 101)), _job("x", max_tokens=40))
+    told = answers_of(_ledger(tmp_path, *range(1, 101)), _job("x", max_tokens=40).call)
     # the mean of 1 to 40, and sixty times 40
     assert told == Answers("history", 10, 32, 40, 100)
 
 
 def test_few_answers_are_no_history(tmp_path: Path) -> None:
     ledger = _ledger(tmp_path, *[50] * (FEWEST - 1))
-    assert answers_of(ledger, _job("x", max_tokens=300)) == Answers("cap", 0, None, 300, FEWEST - 1)
-    assert answers_of(ledger, _job("x")) == Answers("unknown", 0, None, None, FEWEST - 1)
+    assert answers_of(ledger, _job("x", max_tokens=300).call) == Answers("cap", 0, None, 300, FEWEST - 1)
+    assert answers_of(ledger, _job("x").call) == Answers("unknown", 0, None, None, FEWEST - 1)
     _ledger(tmp_path, 50)
-    assert answers_of(ledger, _job("x")) == Answers("history", 50, 50, 50, FEWEST)
+    assert answers_of(ledger, _job("x").call) == Answers("history", 50, 50, 50, FEWEST)
 
 
 @pytest.mark.parametrize(
@@ -99,11 +99,11 @@ def test_few_answers_are_no_history(tmp_path: Path) -> None:
 def test_only_whole_answers_of_that_very_model_count(tmp_path: Path, odd: dict[str, object]) -> None:
     ledger = _ledger(tmp_path, *[50] * FEWEST)
     _ledger(tmp_path, *[9000] * 5, **odd)
-    assert answers_of(ledger, _job("x")) == Answers("history", 50, 50, 50, FEWEST)
+    assert answers_of(ledger, _job("x").call) == Answers("history", 50, 50, 50, FEWEST)
 
 
 def test_an_empty_ledger_is_no_history_and_is_not_made(tmp_path: Path) -> None:
-    assert answers_of(tmp_path / "none.db", _job("x")).how == "unknown"
+    assert answers_of(tmp_path / "none.db", _job("x").call).how == "unknown"
     assert list(tmp_path.iterdir()) == []
 
 

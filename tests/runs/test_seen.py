@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmswitch.database import opened
+from llmswitch.evidence import Evidence, keep_evidence
 from llmswitch.runs.seen import DAYS, Seen, Speed, seen_models
 
 NOW = 1_800_000_000.0
@@ -69,3 +70,12 @@ def test_models_are_told_apart_by_both_their_names_and_a_missing_ledger_is_not_m
         models[2]: Seen(),
     }
     assert seen_models(ledger, [], NOW) == {}
+
+
+def test_of_a_model_that_a_bench_asked_in_two_ways_the_plain_one_counts(tmp_path: Path) -> None:
+    for target, passed in (("openai:m?temperature=1", 1), ("openai:m", 9), ("openai:m?seed=1", 5)):
+        figures = ("r", "runs/r", "suite", 1.0, target, "openai", "m", "", 10, 10, passed)
+        keep_evidence(tmp_path / "ledger.db", [Evidence(*figures, 0.0, 1.0, None, None, None, None, 10, None, None, 0)])
+    found = seen_models(tmp_path / "ledger.db", [("openai", "m")], 2.0)["openai", "m"].pass_rate
+    assert found is not None
+    assert found.passed == 9

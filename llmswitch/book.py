@@ -104,7 +104,7 @@ class LedgerSession:
     def commit(self) -> None:
         """What was done counts."""
         with storage_errors(self.path):
-            self._open.execute("COMMIT")
+            self.connection.execute("COMMIT")
 
     def rollback(self) -> None:
         """Nothing of it counts; the file is opened anew, as it may be another by then."""
@@ -118,7 +118,8 @@ class LedgerSession:
                 connection.close()
 
     @property
-    def _open(self) -> sqlite3.Connection:
+    def connection(self) -> sqlite3.Connection:
+        """The open file, between `begin` and `commit`: for what is to count together with what was done here."""
         assert self._connection is not None  # noqa: S101  # there is one between `begin` and its end
         return self._connection
 
@@ -126,9 +127,9 @@ class LedgerSession:
         """Keep `rows`, which settle what was `reserved`."""
         with storage_errors(self.path):
             for number in reserved:
-                self._open.execute("DELETE FROM reservations WHERE id = ?", (number,))
+                self.connection.execute("DELETE FROM reservations WHERE id = ?", (number,))
             for row in rows:
-                insert_row(self._open, row)
+                insert_row(self.connection, row)
         cost = sum((row.cost.amount for row in rows if row.cost is not None), Decimal(0))
         for day in self._sums:  # that of the reservation is counted on: a sum that is too large is looked at again
             self._add(day, spent=cost)
@@ -145,7 +146,7 @@ class LedgerSession:
                     raise
                 check_limits(limits, day, *self._summed(day), reservation.amount)
             caller = reservation.caller
-            inserted = self._open.execute(
+            inserted = self.connection.execute(
                 """INSERT INTO reservations (at, day, pico, lease_until, command, profile, target, conversation_id,
                     provider, request_model) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
                 (
@@ -167,7 +168,7 @@ class LedgerSession:
     def _summed(self, day: date) -> tuple[Spending, Spending]:
         """What its day and its month hold."""
         span = {"day": f"{day}", "first": f"{day:%Y-%m}-01", "last": f"{day:%Y-%m}-31"}
-        spent, reserved = self._open.execute(_SPENT_AND_RESERVED, span).fetchall()
+        spent, reserved = self.connection.execute(_SPENT_AND_RESERVED, span).fetchall()
         today, month = (Spending(from_pico(paid), from_pico(held)) for paid, held in zip(spent, reserved, strict=True))
         self._sums = {day: (today, month)}  # what is added to one day's month would be missing in another's
         return today, month
@@ -184,9 +185,9 @@ class LedgerSession:
         self._sums.clear()
         with storage_errors(self.path):
             if amount:
-                self._open.execute("UPDATE reservations SET pico = ? WHERE id = ?", (to_pico(amount), number))
+                self.connection.execute("UPDATE reservations SET pico = ? WHERE id = ?", (to_pico(amount), number))
             else:
-                self._open.execute("DELETE FROM reservations WHERE id = ?", (number,))
+                self.connection.execute("DELETE FROM reservations WHERE id = ?", (number,))
 
     def _settle_lapsed(self, connection: sqlite3.Connection) -> None:
         """Put the reservations of killed processes on record, at their upper bound."""

@@ -11,7 +11,7 @@ from llmswitch.errors import BudgetError
 from llmswitch.pricing import PriceKey, Prices
 from llmswitch.types import Cost, Message, Request, Usage
 
-__all__ = ["BudgetLimits", "Purse", "Spending", "check_limits", "worst_case"]
+__all__ = ["BudgetLimits", "Purse", "Spending", "check_limits", "most_input_tokens", "worst_case"]
 
 #: tokens beyond its text that a vendor wraps a message in (roles, separators), and a whole prompt (its own preamble);
 #: OpenAI documents 3 or 4 a message and 3 a prompt
@@ -99,13 +99,14 @@ def worst_case(request: Request, prices: Prices, key: PriceKey, at: float) -> Co
     output = request.parameters.max_tokens
     if output is None:
         return None
-    tokens = _input_tokens(request, prices, key)
+    tokens = most_input_tokens(request, prices, key)
     cold = prices.cost(Usage(tokens, output, estimated=True), key, at)
     written = prices.cost(Usage(tokens, output, cache_creation_input_tokens=tokens, estimated=True), key, at)
     return max((cost for cost in (cold, written) if cost is not None), key=lambda cost: cost.amount, default=None)
 
 
-def _input_tokens(request: Request, prices: Prices, key: PriceKey) -> int:
+def most_input_tokens(request: Request, prices: Prices, key: PriceKey) -> int:
+    """How many tokens of input `request` has at the most, as `worst_case` bounds them."""
     tokens = _PER_PROMPT + _size(request.system or "") + sum(_message_tokens(message) for message in request.messages)
     if request.schema is not None:
         tokens += _PER_SCHEMA + len(json.dumps(request.schema, indent=2))

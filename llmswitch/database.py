@@ -174,6 +174,51 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID""",
         "CREATE INDEX evidence_by_task ON evidence (task, finished_at)",
     ),
+    (
+        # many prompts that were handed in at once; their texts are in a file of the batch's own. `fingerprint` is the
+        # SHA-256 of what was asked and of whom, so that the same command again is known for what it is
+        """CREATE TABLE batches (
+            id TEXT PRIMARY KEY,
+            at REAL NOT NULL,
+            command TEXT NOT NULL,
+            profile TEXT,
+            source TEXT NOT NULL,
+            fingerprint TEXT NOT NULL,
+            lines INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+        "CREATE INDEX batches_by_fingerprint ON batches (fingerprint)",
+        # what of a batch goes to one vendor in one piece; 0 is what the cache answered. `recorded` of its lines, in
+        # their order, are in `calls`; `reservation` is what the budget holds for it
+        """CREATE TABLE batch_jobs (
+            batch_id TEXT NOT NULL REFERENCES batches (id) ON DELETE CASCADE,
+            number INTEGER NOT NULL,
+            target TEXT NOT NULL,
+            provider TEXT NOT NULL,
+            request_model TEXT NOT NULL,
+            account TEXT NOT NULL,
+            way TEXT NOT NULL,
+            state TEXT NOT NULL,
+            lines INTEGER NOT NULL,
+            made_at REAL NOT NULL,
+            bound_pico INTEGER,
+            vendor_id TEXT,
+            certain INTEGER NOT NULL,
+            sent_from REAL,
+            sent_at REAL,
+            ended_at REAL,
+            expires_at REAL,
+            outcome TEXT,
+            said TEXT,
+            done INTEGER,
+            failed INTEGER,
+            recorded INTEGER NOT NULL,
+            spent_pico INTEGER NOT NULL,
+            saved_pico INTEGER NOT NULL,
+            unpriced INTEGER NOT NULL,
+            reservation INTEGER,
+            PRIMARY KEY (batch_id, number)
+        ) WITHOUT ROWID""",
+    ),
 )
 
 

@@ -52,6 +52,11 @@ class Paths(NamedTuple):
         return self.data / "price-list.json"
 
     @property
+    def batches(self) -> Path:
+        """A folder for each batch, with its questions and answers."""
+        return self.data / "batches"
+
+    @property
     def models(self) -> Path:
         """Weights of embedded models."""
         return self.data / "models"

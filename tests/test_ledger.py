@@ -32,7 +32,7 @@ from llmswitch.types import Attachment, Attempt, Cost, Message, Response, Timing
 from tests.cli.command import row
 
 #: of each migration as it was released: one that changes would leave the files of older versions different
-_RELEASED = ("83095d1e871d", "f0f0d85257c1", "61dc56dac3f1")
+_RELEASED = ("83095d1e871d", "f0f0d85257c1", "61dc56dac3f1", "991058f2e085")
 
 _WRITER = """
 import sys

@@ -26,6 +26,7 @@ _COMMANDS = (
     "compare",
     "bench",
     "cost",
+    "batch",
     "logs",
     "profiles",
     "providers",

@@ -28,9 +28,9 @@ __all__ = ["Shell", "as_json", "complain", "leave"]
 _C1 = r"[\x7f-\x9f\ud800-\udfff]"
 
 
-def as_json(document: Any, *, ascii_only: bool = False) -> str:
-    """`document` as indented JSON with nothing in it that a terminal would obey."""
-    text = json.dumps(document, ensure_ascii=ascii_only, indent=1, default=str)
+def as_json(document: Any, *, ascii_only: bool = False, indent: int | None = 1) -> str:
+    """`document` as JSON, on one line without `indent`, with nothing in it that a terminal would obey."""
+    text = json.dumps(document, ensure_ascii=ascii_only, indent=indent, default=str)
     return re.sub(_C1, lambda match: f"\\u{ord(match.group()):04x}", text)
 
 

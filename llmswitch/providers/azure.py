@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 from llmswitch.errors import AuthenticationError, ConfigError
 from llmswitch.profiles import Settings
 from llmswitch.providers.base import IMAGES, PDF, Endpoint, Offers, Provider, Variables, Vendor, endpoint_url
+from llmswitch.providers.batching import Batcher, Batching, JobLimits
 from llmswitch.providers.chat import ChatAdapter, plain_client, seal
+from llmswitch.providers.chat_batch import ChatBatcher
+from llmswitch.providers.chat_batch_codec import line
 from llmswitch.providers.chat_codec import REHEARSAL, Dialect, encode
 from llmswitch.types import Request
 
@@ -31,6 +34,11 @@ _CURRENT = Dialect(_VARIABLES, names={"max_tokens": "max_completion_tokens"})
 #: API versions before this date answer 400 to `stream_options`, and know `max_tokens` alone
 _CURRENT_SINCE = "2024-08-01"
 _OLD = Dialect(_VARIABLES, stream_usage=False)
+
+#: as Azure's guide to batches has it, on either path (MicrosoftDocs/azure-ai-docs, includes/batch/batch-rest.md)
+_BATCH_URL = "/chat/completions"
+#: that guide's: requests and bytes of a file
+_BATCH_LIMITS = JobLimits(lines=100_000, bytes=200_000_000)
 
 _SCOPE = "https://cognitiveservices.azure.com/.default"
 
@@ -99,24 +107,37 @@ def _encode(endpoint: Endpoint, request: Request) -> dict[str, Any]:
 
 
 def _connect(endpoint: Endpoint) -> Provider:
-    client = _v1_client(endpoint) if endpoint.api_version is None else _dated_client(endpoint)
-    return ChatAdapter(endpoint, client, _dialect(endpoint), _encode)
+    return ChatAdapter(endpoint, _client(endpoint), _dialect(endpoint), _encode)
 
 
-def _v1_client(endpoint: Endpoint) -> AsyncOpenAI:
+def _connect_batcher(endpoint: Endpoint) -> Batcher:
+    return ChatBatcher(endpoint, _client(endpoint, endless=True), _dialect(endpoint), _BATCH_URL)
+
+
+def _encode_line(endpoint: Endpoint, custom_id: str, request: Request) -> dict[str, Any]:
+    return line(_BATCH_URL, custom_id, _encode(endpoint, request))
+
+
+def _client(endpoint: Endpoint, *, endless: bool = False) -> AsyncOpenAI:
+    make = _v1_client if endpoint.api_version is None else _dated_client
+    return make(endpoint, endless=endless)
+
+
+def _v1_client(endpoint: Endpoint, *, endless: bool = False) -> AsyncOpenAI:
     """OpenAI's own, as Azure documents it: key and token alike go as Bearer."""
     secret = endpoint.api_key or endpoint.token
-    return plain_client(endpoint, secret.reveal() if secret else _entra_token(), _VARIABLES.url)
+    key = secret.reveal() if secret else _entra_token()
+    return plain_client(endpoint, key, _VARIABLES.url, endless=endless)
 
 
-def _dated_client(endpoint: Endpoint) -> AsyncOpenAI:
+def _dated_client(endpoint: Endpoint, *, endless: bool = False) -> AsyncOpenAI:
     """The one that puts deployment and API version into the address; a key goes as `api-key`, a token as Bearer."""
     from openai import AsyncAzureOpenAI
 
     from llmswitch.providers.http import http_client
 
     key, token = endpoint.api_key, endpoint.token
-    http = http_client(endpoint, _VARIABLES.url)
+    http = http_client(endpoint, _VARIABLES.url, endless=endless)
     client = AsyncAzureOpenAI(
         base_url=endpoint.base_url,
         api_version=endpoint.api_version,
@@ -168,4 +189,5 @@ VENDOR = Vendor(
     accepts=IMAGES | PDF,
     offers=Offers(schema=True, batch=True, caching=True),
     rehearsal=REHEARSAL,
+    batch=Batching(_BATCH_LIMITS, _encode_line, _connect_batcher),
 )

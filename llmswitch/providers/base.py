@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from llmswitch.errors import ConfigError
 from llmswitch.profiles import Settings
 from llmswitch.types import Chunk, Request, Response, Secret
+
+if TYPE_CHECKING:
+    from llmswitch.providers.batching import Batching
 
 __all__ = ["IMAGES", "PDF", "Counter", "Endpoint", "Offers", "Provider", "Variables", "Vendor", "endpoint_url"]
 
@@ -146,6 +149,8 @@ class Vendor(NamedTuple):
     one_at_a_time: bool = False
     #: whether its adapter is a `Counter`
     counts: bool = False
+    #: its batch interface, None where it has none
+    batch: Batching | None = None
 
     def configured(self, settings: Settings) -> bool:
         """Whether a profile or the environment names what this provider needs."""

@@ -22,16 +22,18 @@ __all__ = ["ChatAdapter", "plain_client", "seal"]
 _PATH = "/chat/completions"
 
 
-def plain_client(endpoint: Endpoint, key: str | Callable[[], Awaitable[str]], url_variable: str) -> AsyncOpenAI:
+def plain_client(
+    endpoint: Endpoint, key: str | Callable[[], Awaitable[str]], url_variable: str, *, endless: bool = False
+) -> AsyncOpenAI:
     """OpenAI's client for `endpoint`: no retries, no redirects, nothing of the environment in it.
 
-    Raises ConfigError where the endpoint's address, which `url_variable` holds, is none.
+    Raises ConfigError where the endpoint's address, which `url_variable` holds, is none. `endless`: see `http_client`.
     """
     from openai import AsyncOpenAI
 
     from llmswitch.providers.http import http_client
 
-    http = http_client(endpoint, url_variable)
+    http = http_client(endpoint, url_variable, endless=endless)
     client = AsyncOpenAI(
         api_key=key,
         base_url=endpoint.base_url,
@@ -126,6 +128,6 @@ class ChatAdapter:
             tuple(native_errors()),
             lambda error: read(error, names=names, request_id=request_id, now=self._wall()),
             endpoint=self._endpoint,
-            request=request,
+            request_model=request.model,
             variables=self._dialect.variables,
         )

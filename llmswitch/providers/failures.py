@@ -19,7 +19,6 @@ from llmswitch.errors import (
 )
 from llmswitch.providers.base import Endpoint, Variables
 from llmswitch.text import one_line
-from llmswitch.types import Request
 
 __all__ = ["UNREADABLE", "Failure", "UndecodableError", "translated"]
 
@@ -68,7 +67,7 @@ def translated(
     read: Callable[[Exception], Failure],
     *,
     endpoint: Endpoint,
-    request: Request,
+    request_model: str | None,
     variables: Variables,
 ) -> Iterator[None]:
     """Raise for each of the `native` errors what `read` makes of it.
@@ -92,7 +91,7 @@ def translated(
         raise failure.kind(
             f"{text}.{hint}",
             provider=endpoint.provider,
-            request_model=request.model,
+            request_model=request_model,
             status=failure.status,
             request_id=failure.request_id,
             retry_after_s=failure.retry_after_s,

@@ -15,7 +15,9 @@ from llmswitch.errors import ConfigError
 from llmswitch.profiles import Settings
 from llmswitch.providers.base import IMAGES, PDF, Endpoint, Offers, Variables, Vendor, endpoint_url
 from llmswitch.providers.failures import UndecodableError, translated
-from llmswitch.providers.gemini_codec import decode, decode_chunk, encode, is_answer, preview
+from llmswitch.providers.gemini_batch import BATCHING
+from llmswitch.providers.gemini_codec import decode, decode_chunk, encode, is_answer, model_name, preview
+from llmswitch.providers.gemini_errors import KEY_VARIABLES
 from llmswitch.providers.values import Halves, token_count
 from llmswitch.types import Chunk, Request, Response
 
@@ -32,7 +34,6 @@ _BASE_URL = "https://generativelanguage.googleapis.com"
 _KEY_VERSIONS = {None: "v1", "beta": "v1beta"}
 _VERTEX_VERSIONS = {None: "v1beta1", "beta": "v1beta1"}
 
-_KEY_VARIABLES = Variables(key="GOOGLE_API_KEY", url="GOOGLE_GEMINI_BASE_URL", model="GEMINI_MODEL")
 _VERTEX_VARIABLES = Variables(
     key="the application-default credentials ('gcloud auth application-default login') and GOOGLE_PROJECT_ID",
     url="GOOGLE_LOCATION",
@@ -121,7 +122,7 @@ class GeminiProvider:
 
         self._endpoint = endpoint
         self._wall = wall
-        self._variables = _VERTEX_VARIABLES if endpoint.api_key is None else _KEY_VARIABLES
+        self._variables = _VERTEX_VARIABLES if endpoint.api_key is None else KEY_VARIABLES
         self._native_errors = tuple(native_errors())
         self._http = http_client(endpoint, self._variables.url)
         self._http.event_hooks = {"request": [self._bound], "response": [_keep]}
@@ -134,7 +135,7 @@ class GeminiProvider:
     async def complete(self, request: Request) -> Response:
         """The whole answer in one piece; raises a ProviderError."""
         contents, config = _arguments(encode(self._endpoint, request))
-        model = _model(request)
+        model = model_name(request.model)
         with self._translated(request):
             answer = await self._client.aio.models.generate_content(model=model, contents=contents, config=config)
             return decode(self._endpoint, request, answer)
@@ -142,7 +143,7 @@ class GeminiProvider:
     async def stream(self, request: Request) -> AsyncIterator[Chunk]:
         """The answer as it comes; raises a ProviderError. Closing it closes the connection."""
         contents, config = _arguments(encode(self._endpoint, request))
-        model = _model(request)
+        model = model_name(request.model)
         response, answered, halves = None, False, Halves()
         with self._translated(request):
             pieces = await self._client.aio.models.generate_content_stream(
@@ -176,7 +177,7 @@ class GeminiProvider:
             counting = CountTokensConfig(system_instruction=config.system_instruction)
         elif request.system:
             contents.insert(0, Content.model_validate({"role": "user", "parts": [{"text": request.system}]}))
-        model = _model(request)
+        model = model_name(request.model)
         with self._translated(request):
             counted = await self._client.aio.models.count_tokens(model=model, contents=contents, config=counting)
             return token_count(counted.total_tokens)
@@ -193,7 +194,7 @@ class GeminiProvider:
             self._native_errors,
             lambda error: read(error, request, self._wall()),
             endpoint=self._endpoint,
-            request=request,
+            request_model=request.model,
             variables=self._variables,
         )
 
@@ -239,13 +240,6 @@ def _client(endpoint: Endpoint, http: httpx2.AsyncClient) -> Client:
         raise ConfigError(f"the SDK of gemini does not start: {error} Unset GOOGLE_GENAI_HTTP_CLIENT.") from error
 
 
-def _model(request: Request) -> str:
-    """The model's name, which becomes a part of the address; ConfigError where it cannot be one."""
-    if not re.fullmatch(r"[A-Za-z0-9._/@:-]+", request.model) or ".." in request.model:
-        raise ConfigError(f"{request.model!r} is not the name of a model of gemini.", provider="gemini")
-    return request.model
-
-
 def _arguments(body: dict[str, Any]) -> tuple[list[Any], Any]:
     """The SDK's `contents` and `config` for a body; it takes REST's own names."""
     from google.genai.types import Content, GenerateContentConfig
@@ -284,4 +278,5 @@ VENDOR = Vendor(
     asks=("GOOGLE_API_KEY", "GEMINI_MODEL"),
     rehearsal=_REHEARSAL,
     counts=True,
+    batch=BATCHING,
 )

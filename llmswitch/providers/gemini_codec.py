@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from llmswitch.errors import MalformedError
+from llmswitch.errors import ConfigError, MalformedError
 from llmswitch.providers.base import Endpoint
 from llmswitch.providers.values import token_count, whole
 from llmswitch.types import Attachment, Chunk, FinishReason, Message, Request, Response, Usage
@@ -18,7 +19,7 @@ from llmswitch.types import Attachment, Chunk, FinishReason, Message, Request, R
 if TYPE_CHECKING:
     from google.genai.types import GenerateContentResponse, GenerateContentResponseUsageMetadata
 
-__all__ = ["BLOCK_REASONS", "FINISH_REASONS", "decode", "decode_chunk", "encode", "is_answer", "preview"]
+__all__ = ["BLOCK_REASONS", "FINISH_REASONS", "decode", "decode_chunk", "encode", "is_answer", "model_name", "preview"]
 
 FINISH_REASONS: Mapping[str, FinishReason] = {
     "STOP": "stop",
@@ -59,6 +60,13 @@ BLOCK_REASONS: Mapping[str, FinishReason] = {
     "MODEL_ARMOR": "content_filter",
     "JAILBREAK": "content_filter",
 }
+
+
+def model_name(model: str) -> str:
+    """`model`, which becomes a part of the address; ConfigError where it cannot be one."""
+    if not re.fullmatch(r"[A-Za-z0-9._/@:-]+", model) or ".." in model:
+        raise ConfigError(f"{model!r} is not the name of a model of gemini.", provider="gemini")
+    return model
 
 
 def encode(endpoint: Endpoint, request: Request) -> dict[str, Any]:

@@ -24,13 +24,17 @@ from llmswitch.errors import (
     RateLimitError,
     ServerError,
 )
+from llmswitch.providers.base import Variables
 from llmswitch.providers.failures import UNREADABLE, Failure
 from llmswitch.types import Parameters, Request
 
 if TYPE_CHECKING:
     from google.genai.errors import APIError
 
-__all__ = ["native_errors", "read"]
+__all__ = ["KEY_VARIABLES", "native_errors", "read"]
+
+#: what to check where the calls go with a key
+KEY_VARIABLES = Variables(key="GOOGLE_API_KEY", url="GOOGLE_GEMINI_BASE_URL", model="GEMINI_MODEL")
 
 #: `reason` of the google.rpc.ErrorInfo in an error's details -> ours: it says more than the status
 _REASONS: Mapping[str, type[ProviderError]] = {

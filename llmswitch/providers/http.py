@@ -6,6 +6,7 @@ from the environment never stands between us and this machine. Only imported whe
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from importlib.util import find_spec
@@ -49,14 +50,14 @@ class TooLargeError(httpx2.DecodingError):
 class _Bounded(httpx2.AsyncByteStream):
     """A response's body, unpacked and counted; it takes the response's place for its own, which unpacks nothing."""
 
-    def __init__(self, response: httpx2.Response, most_line: int, heard: Listener) -> None:
+    def __init__(self, response: httpx2.Response, most: float, most_line: float, heard: Listener) -> None:
         assert isinstance(response.stream, httpx2.AsyncByteStream)  # noqa: S101  # an AsyncClient's response has one
         self._packed = response.stream
         self._packing = response.headers.get("content-encoding")
         if self._packing is not None:
             del response.headers["content-encoding"]
         self._heard = heard
-        self._left = _MOST_BYTES
+        self._left = most
         self._most_line = most_line
         self._line = 0
 
@@ -102,7 +103,9 @@ class _Told(httpx2.AsyncByteStream):
 
 
 class _Client(httpx2.AsyncClient):
-    """Reads no more of a response than is bounded, whatever way the request takes."""
+    """Reads no more of a response than is bounded, whatever way the request takes; `endless`: see `http_client`."""
+
+    endless = False
 
     async def send(
         self,
@@ -118,16 +121,21 @@ class _Client(httpx2.AsyncClient):
         heard.sending()
         response = await super().send(request, stream=True, auth=auth, follow_redirects=follow_redirects)
         heard.answered(response.headers)
-        response.stream = _Bounded(response, _MOST_LINE if stream else _MOST_BYTES, heard)
+        most: float = _MOST_BYTES
+        most_line: float = _MOST_LINE if stream else _MOST_BYTES
+        if stream and self.endless and response.status_code == 200:  # an SDK reads a refusal as a whole
+            most = most_line = math.inf
+        response.stream = _Bounded(response, most, most_line, heard)
         if not stream:
             await response.aread()
         return response
 
 
-def http_client(endpoint: Endpoint, url_variable: str) -> httpx2.AsyncClient:
+def http_client(endpoint: Endpoint, url_variable: str, *, endless: bool = False) -> httpx2.AsyncClient:
     """A client for one endpoint. Read deadlines are the deadline layer's; only connecting is bounded here.
 
     Raises ConfigError where no request can go to the endpoint's address; `url_variable` is where that was set.
+    With `endless`, an answer that is streamed may be of any length: who asks so bounds what is held of it.
 
     Loading the certificates costs 50 to 100 ms of CPU: an http:// endpoint, which cannot be redirected to https://,
     gets a context that trusts nobody instead.
@@ -153,7 +161,7 @@ def http_client(endpoint: Endpoint, url_variable: str) -> httpx2.AsyncClient:
             return AioTransport(context, kept_s=_KEPT_S)
         return Pools(pool)
 
-    return _Client(
+    client = _Client(
         verify=context,
         follow_redirects=False,
         trust_env=ambient,
@@ -162,3 +170,5 @@ def http_client(endpoint: Endpoint, url_variable: str) -> httpx2.AsyncClient:
         # a client that is given a transport passes the environment's proxies over
         transport=None if ambient and getproxies() else direct(),
     )
+    client.endless = endless
+    return client

@@ -7,7 +7,10 @@ from typing import Any
 from llmswitch.errors import ConfigError
 from llmswitch.profiles import Settings
 from llmswitch.providers.base import IMAGES, PDF, Endpoint, Offers, Provider, Variables, Vendor, endpoint_url
+from llmswitch.providers.batching import Batcher, Batching, JobLimits
 from llmswitch.providers.chat import ChatAdapter, plain_client
+from llmswitch.providers.chat_batch import ChatBatcher
+from llmswitch.providers.chat_batch_codec import line
 from llmswitch.providers.chat_codec import REHEARSAL, Dialect, encode
 from llmswitch.providers.values import token_count
 from llmswitch.types import Request
@@ -19,6 +22,10 @@ _DIALECT = Dialect(
     Variables(key="OPENAI_API_KEY", url="OPENAI_BASE_URL", model="OPENAI_MODEL"),
     names={"max_tokens": "max_completion_tokens"},
 )
+
+_BATCH_URL = "/v1/chat/completions"
+#: requests and bytes of a file (OpenAI's guide to batches; openai 3.54, resources/files.py)
+_BATCH_LIMITS = JobLimits(lines=50_000, bytes=200_000_000)
 
 
 def _configure(settings: Settings) -> Endpoint:
@@ -105,6 +112,16 @@ def _connect(endpoint: Endpoint) -> Provider:
     return OpenAIAdapter(endpoint, client, _DIALECT, _encode)
 
 
+def _connect_batcher(endpoint: Endpoint) -> Batcher:
+    assert endpoint.api_key is not None  # noqa: S101  # _configure demands one
+    client = plain_client(endpoint, endpoint.api_key.reveal(), _DIALECT.variables.url, endless=True)
+    return ChatBatcher(endpoint, client, _DIALECT, _BATCH_URL)
+
+
+def _encode_line(endpoint: Endpoint, custom_id: str, request: Request) -> dict[str, Any]:
+    return line(_BATCH_URL, custom_id, _encode(endpoint, request))
+
+
 VENDOR = Vendor(
     key="openai",
     title="OpenAI",
@@ -119,4 +136,5 @@ VENDOR = Vendor(
     offers=Offers(schema=True, batch=True, caching=True),
     rehearsal=REHEARSAL,
     counts=True,
+    batch=Batching(_BATCH_LIMITS, _encode_line, _connect_batcher),
 )

@@ -34,7 +34,7 @@ class CostRow:
     on the slower target, and what went into attempts that failed. `failed` is those and calls that failed whole.
     `unknown_price_calls` tells how many are missing from it, and with any, or an assumed rate, it is not `exact`.
     `saved` is by the cache and by batches together. `duration_p50_s` is of calls that were answered, to within 2.5 %,
-    and unknown of days that were pruned. `days` is the cost of each local day of which some is known.
+    and unknown of days that were pruned; an answer of a batch, which comes when it comes, has none. `days` is the cost of each local day of which some is known.
     """
 
     keys: _Keys
@@ -190,7 +190,7 @@ def _durations(
     connection: sqlite3.Connection, by: tuple[str, ...], since: float | None, until: float | None
 ) -> Iterator[tuple[_Keys, int, int, float]]:
     """How many calls of each group took how long: a class, their number, their seconds."""
-    where, given = _within(since, until, "error_kind IS NULL", "NOT cached", "lost IS NULL")
+    where, given = _within(since, until, "error_kind IS NULL", "NOT cached", "NOT batch", "lost IS NULL")
     columns = [DAYS if key == "day" else KEYS[key] for key in by]
     query = (
         f"SELECT {', '.join((*columns, _class_sql()))}, count(*), sum(duration_s) FROM calls {where} "  # noqa: S608

@@ -13,7 +13,7 @@ from llmswitch.types import Target
 if TYPE_CHECKING:
     from llmswitch.profiles import Settings
 
-__all__ = ["FALL_ON", "Balance", "Policy", "read_policy"]
+__all__ = ["FALL_ON", "Balance", "Policy", "dollars", "read_policy"]
 
 #: ways to choose among several targets; `weighted` names them with their weights
 _BALANCES = ("weighted", "fastest", "cheapest", "least-busy")
@@ -80,7 +80,7 @@ def read_policy(
         hedge_s=_hedge_seconds(hedge),
         daily=_budget(settings, "LLM_BUDGET_DAILY"),
         monthly=_budget(settings, "LLM_BUDGET_MONTHLY"),
-        max_cost=None if max_cost is None else _dollars(max_cost, "--max-cost"),
+        max_cost=None if max_cost is None else dollars(max_cost, "--max-cost"),
         allow_unknown_price=allow_unknown_price,
         tiers=_tiers(settings),
     )
@@ -98,7 +98,7 @@ def _hedge_seconds(text: str | None) -> float | None:
     return value
 
 
-def _dollars(text: str, where: str) -> Decimal:
+def dollars(text: str, where: str) -> Decimal:
     """An amount of USD from 0 up; ConfigError names `where` it was given."""
     try:
         amount = Decimal(text.strip().removeprefix("$")) if text.isascii() and "_" not in text else Decimal("NaN")
@@ -111,7 +111,7 @@ def _dollars(text: str, where: str) -> Decimal:
 
 def _budget(settings: Settings, name: str) -> Decimal | None:
     value = settings.get(name)
-    return None if value is None else _dollars(value, settings.where(name))
+    return None if value is None else dollars(value, settings.where(name))
 
 
 def _fallback(settings: Settings) -> tuple[Target, ...]:

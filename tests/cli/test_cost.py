@@ -366,10 +366,11 @@ def test_the_median_is_of_answered_calls_and_near_enough(home: Path) -> None:
     rows = [row(at=1e9 + index)._replace(duration_s=0.01 * 1.02**index) for index in range(401)]
     failed = [row(at=1e9)._replace(duration_s=1e-4, error_kind="server", cost=None) for _ in range(500)]
     cached = [row(at=1e9)._replace(duration_s=1e-4, cached=True) for _ in range(500)]
-    fill(home, *rows, *failed, *cached)
+    batch = [row(at=1e9)._replace(duration_s=80_000, batch=True) for _ in range(500)]
+    fill(home, *rows, *failed, *cached, *batch)
     total = _report(home)["total"]
     assert total["duration_p50_s"] == pytest.approx(0.01 * 1.02**200, rel=0.025)
-    assert total["calls"] == 1401
+    assert total["calls"] == 1901
 
 
 @pytest.mark.parametrize("zone", ["UTC", _NEW_YORK, "IST-5:30", "NZST-12NZDT,M9.5.0,M4.1.0/3"])

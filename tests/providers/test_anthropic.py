@@ -12,7 +12,8 @@ import pytest
 from anthropic.types.shared import ErrorType
 
 from llmswitch.errors import ConfigError, QuotaError
-from llmswitch.providers.anthropic import _ERROR_TYPES, _SDK_ERRORS, VENDOR
+from llmswitch.providers.anthropic import VENDOR
+from llmswitch.providers.anthropic_errors import ERROR_TYPES, SDK_ERRORS
 from llmswitch.types import Chunk, Usage
 from tests.providers.asking import ask, below, chunks, failed, settings_of, text_of
 from tests.providers.asking import question as any_question
@@ -148,12 +149,12 @@ NEVER_RAISED = {
 def test_every_exception_of_the_sdk_has_a_row_or_inherits_one() -> None:
     classes = set(below(anthropic.AnthropicError))
     lines = {cls.__name__: {base.__name__ for base in cls.__mro__} for cls in classes}
-    assert {name for name, line in lines.items() if not line & (set(_SDK_ERRORS) | NEVER_RAISED)} == BASES
-    assert set(_SDK_ERRORS) <= set(lines)
+    assert {name for name, line in lines.items() if not line & (set(SDK_ERRORS) | NEVER_RAISED)} == BASES
+    assert set(SDK_ERRORS) <= set(lines)
 
 
 def test_every_error_type_of_the_sdk_has_a_row() -> None:
-    assert set(_ERROR_TYPES) == set(get_args(ErrorType))
+    assert set(ERROR_TYPES) == set(get_args(ErrorType))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from llmswitch.providers.base import Endpoint, Variables
 from llmswitch.providers.chat_errors import native_errors, read
 from llmswitch.providers.failures import UndecodableError
 from llmswitch.types import Secret
-from tests.providers.asking import below, question
+from tests.providers.asking import below
 
 KEY = "sk-test-0123456789abcdef"
 ENDPOINT = Endpoint("box", "http://user:word@127.0.0.1:9/v1", api_key=Secret(KEY), token=Secret("tok-0987654321"))
@@ -40,7 +40,7 @@ def translated(error: Exception) -> ProviderError:
             tuple(native_errors()),
             lambda e: read(e, names={"max_completion_tokens": "max_tokens"}, request_id="from-the-stream", now=0),
             endpoint=ENDPOINT,
-            request=question(model="m"),
+            request_model="m",
             variables=Variables(key="BOX_API_KEY", url="BOX_BASE_URL", model="BOX_MODEL"),
         ),
     ):

@@ -1,0 +1,108 @@
+"""What the subcommands of `batch` share: finding batches, and a desk to work on each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from llmswitch.batches import Batch, Batches
+from llmswitch.cli.batch_watch import Watch
+from llmswitch.cli.options import switch_flags
+from llmswitch.cli.shell import Shell
+from llmswitch.errors import ConfigError, LLMSwitchError
+from llmswitch.paths import Paths
+from llmswitch.runs.ask import Services
+from llmswitch.runs.batch.desk import Desk
+from llmswitch.runs.batch.folder import LINES, Folders
+from llmswitch.runs.policy import read_policy
+
+if TYPE_CHECKING:
+    from llmswitch.profiles import Settings
+    from llmswitch.reports.batch import Standing
+
+__all__ = ["Asked", "desk_of", "folders_of", "services_of", "standing_of", "store_of", "tell", "which"]
+
+
+class Asked(NamedTuple):
+    """Options that every subcommand which asks a vendor takes."""
+
+    profile: str | None = None
+    trust_profile: bool = False
+    timeout: str | None = None
+    max_retries: str | None = None
+    use_cache: bool = True
+    refresh: bool = False
+    max_cost: str | None = None
+    allow_unknown_price: bool = False
+
+    def settings(self, shell: Shell, profile: str | None = None) -> Settings:
+        """Those of the profile that was named, or else of `profile`."""
+        return shell.settings(
+            profile=self.profile or profile,
+            trust_profile=self.trust_profile,
+            flags=switch_flags(timeout=self.timeout, max_retries=self.max_retries),
+        )
+
+
+def services_of(shell: Shell, settings: Settings, asked: Asked) -> Services:
+    """What calls share, under the flags of this command."""
+    return Services.from_settings(
+        settings,
+        use_cache=asked.use_cache,
+        refresh=asked.refresh,
+        policy=read_policy(settings, max_cost=asked.max_cost, allow_unknown_price=asked.allow_unknown_price),
+        warn=shell.warn,
+        clock=shell.clock,
+        wall=shell.wall,
+    )
+
+
+def folders_of(shell: Shell) -> Folders:
+    """Where the batches of this user are."""
+    return Folders(Paths.from_environment(shell.environ).batches, shell.wall)
+
+
+def store_of(shell: Shell) -> Batches:
+    """The ledger's part of them."""
+    return Batches(Paths.from_environment(shell.environ).ledger, shell.wall)
+
+
+def which(shell: Shell, ids: Sequence[str]) -> list[Batch]:
+    """The batches that were named, or all of them, the oldest first; ConfigError where there is none."""
+    store = store_of(shell)
+    found = [store.find(name) for name in ids] if ids else store.all()
+    if not found:
+        raise ConfigError("there is no batch yet: 'llmswitch batch submit FILE' makes one.")
+    return list(dict.fromkeys(found))
+
+
+def desk_of(shell: Shell, batch: Batch, asked: Asked, watch: Watch) -> Desk:
+    """A desk to work on `batch`, with the settings that it was submitted with. Raises ConfigError."""
+    folder = folders_of(shell).of(batch.id)
+    if not (folder / LINES).exists():
+        raise ConfigError(f"the questions and answers of {batch.id} are gone: {folder} is not there.")
+    settings = asked.settings(shell, batch.profile)
+    return Desk(batch, folder, settings, services_of(shell, settings, asked), watch)
+
+
+def standing_of(shell: Shell, batch: Batch) -> Standing:
+    """How far it is, without asking anybody."""
+    from llmswitch.batchlines import Lines
+    from llmswitch.reports.batch import Standing
+
+    path = folders_of(shell).of(batch.id) / LINES
+    jobs = store_of(shell).jobs(batch.id)
+    if not path.exists():
+        return Standing(batch, jobs, None)
+    lines = Lines(path)
+    try:
+        return Standing(batch, jobs, lines.counts())
+    finally:
+        lines.close()
+
+
+def tell(shell: Shell, problems: Sequence[LLMSwitchError]) -> int:
+    """Say what was in the way, each thing once; the exit code of the first, 0 where there was nothing."""
+    for message in dict.fromkeys(problem.message for problem in problems):
+        shell.error(message)
+    return problems[0].exit_code if problems else 0

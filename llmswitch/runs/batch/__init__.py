@@ -1,0 +1,1 @@
+"""Many prompts at the vendors' batch rates: read, sent as jobs, looked after, brought home."""

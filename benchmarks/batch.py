@@ -55,10 +55,10 @@ def measure(lines: int, targets: list[str], vendors: BatchVendors, root: Path) -
     folder = root / str(lines)
     folder.mkdir()
     with open(folder / "prompts.jsonl", "w") as stream:
-        for number in range(1, lines + 1):
-            stream.write(
-                json.dumps({"id": f"q{number}", "prompt": f"What is the answer to question {number}? " * 3}) + "\n"
-            )
+        stream.writelines(
+            json.dumps({"id": f"q{number}", "prompt": f"What is the answer to question {number}? " * 3}) + "\n"
+            for number in range(1, lines + 1)
+        )
     environ = {**os.environ, **vendors.environ, "LLMSWITCH_HOME": str(folder / "home")}
     flags = [part for target in targets for part in ("-t", target)]
     steps = {"submit": run(["batch", "submit", "prompts.jsonl", *flags, "--yes", "-q"], environ, folder)}

@@ -145,11 +145,11 @@ class Batches(NamedTuple):
             found = connection.execute(f"{_SELECT} WHERE batch_id = ? ORDER BY number", (batch_id,)).fetchall()
         return [_job(row) for row in found]
 
-    def known(self, account: str) -> frozenset[str]:
-        """What the vendor calls every job of ours that was sent to `account`."""
+    def known(self, provider: str) -> frozenset[str]:
+        """What `provider` calls every job of ours that it has or had, whichever model it is for."""
         with reading(self.ledger) as connection:
             found = connection.execute(
-                "SELECT vendor_id FROM batch_jobs WHERE account = ? AND vendor_id IS NOT NULL", (account,)
+                "SELECT vendor_id FROM batch_jobs WHERE provider = ? AND vendor_id IS NOT NULL", (provider,)
             ).fetchall()
         return frozenset(identifier for (identifier,) in found)
 

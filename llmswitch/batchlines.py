@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +38,10 @@ _SCHEMA = (
 _OPEN = "answer IS NULL AND error IS NULL"
 #: lines that are read, or written, at once
 _MANY = 500
+
+
+def _errors(path: Path) -> AbstractContextManager[None]:
+    return storage_errors(path, "the batch's lines in")
 
 
 class Line(NamedTuple):
@@ -104,7 +108,7 @@ class Lines:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with storage_errors(path):
+        with _errors(path):
             private_file(path)
             # whoever makes a batch's steps may go from thread to thread
             self._connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
@@ -124,18 +128,20 @@ class Lines:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """What is done in here counts together, from its end on."""
-        with storage_errors(self.path):
+        with _errors(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
+        try:
+            yield
+        except BaseException:
+            with _errors(self.path):
                 self._connection.execute("ROLLBACK")
-                raise
+            raise
+        with _errors(self.path):
             self._connection.execute("COMMIT")
 
     def add(self, line: Line) -> None:
         """Keep a question."""
-        with storage_errors(self.path):
+        with _errors(self.path):
             self._connection.execute(
                 "INSERT INTO lines (number, line, id, target, job, cache_key, body, most_output, cached, answer)"
                 " VALUES (?,?,?,?,?,?,?,?,?,?)",
@@ -144,7 +150,7 @@ class Lines:
 
     def line_of(self, identifier: str, target: str) -> int | None:
         """The input's line that has this id and goes to this target; None where none has."""
-        with storage_errors(self.path):
+        with _errors(self.path):
             found = self._connection.execute(
                 "SELECT line FROM lines WHERE id = ? AND target = ?", (encodable(identifier), target)
             ).fetchone()
@@ -159,7 +165,7 @@ class Lines:
         """Number and body of the job's open lines, in their order."""
         after = 0
         while True:
-            with storage_errors(self.path):
+            with _errors(self.path):
                 found = self._connection.execute(
                     f"SELECT number, body FROM lines WHERE job = ? AND number > ? AND {_OPEN} ORDER BY number LIMIT ?",  # noqa: S608
                     (job, after, _MANY),
@@ -170,15 +176,20 @@ class Lines:
             after = found[-1][0]
 
     def settle(self, job: int, found: Iterable[Settled]) -> int:
-        """Keep what came of lines of `job`; how many were open until now. What came first stays."""
-        changed = 0
-        with self.transaction():
+        """Keep what came of lines of `job`; how many of them are lines of it at all. What came first stays."""
+        theirs = 0
+        with _errors(self.path), self.transaction():
             for number, answer, error, cached in found:
-                changed += self._connection.execute(
+                changed = self._connection.execute(
                     f"UPDATE lines SET answer = ?, error = ?, cached = ? WHERE number = ? AND job = ? AND {_OPEN}",  # noqa: S608
                     (answer and encodable(answer), error and encodable(error), cached, number, job),
                 ).rowcount
-        return changed
+                theirs += changed or self._has(job, number)
+        return theirs
+
+    def _has(self, job: int, number: int) -> bool:
+        found = self._connection.execute("SELECT 1 FROM lines WHERE number = ? AND job = ?", (number, job))
+        return found.fetchone() is not None
 
     def fail_open(self, job: int, error: str) -> int:
         """Give every open line of the job this error; how many they were."""
@@ -191,7 +202,7 @@ class Lines:
     def counts(self, job: int | None = None) -> Counts:
         """Of one job, or of the whole batch."""
         where, values = ("", ()) if job is None else ("WHERE job = ?", (job,))
-        with storage_errors(self.path):
+        with _errors(self.path):
             answered, failed, every = self._connection.execute(
                 f"SELECT count(answer), count(error), count(*) FROM lines {where}",  # noqa: S608
                 values,
@@ -202,7 +213,7 @@ class Lines:
         """What came of each line, in their order, of one job or of all; the first `skip` are left out."""
         after, where = 0, "" if job is None else f"AND job = {int(job)}"
         while True:
-            with storage_errors(self.path):
+            with _errors(self.path):
                 found = self._connection.execute(
                     "SELECT number, line, id, target, job, cache_key, cached, answer, error FROM lines "  # noqa: S608
                     f"WHERE number > ? {where} ORDER BY number LIMIT ? OFFSET ?",
@@ -216,7 +227,7 @@ class Lines:
 
     def give(self, numbers: Iterable[int], job: int) -> None:
         """Lines that failed go to another job, and are open again."""
-        with self.transaction():
+        with _errors(self.path), self.transaction():
             self._connection.executemany(
                 "UPDATE lines SET job = ?, error = NULL WHERE number = ? AND answer IS NULL",
                 ((job, number) for number in numbers),
@@ -226,7 +237,7 @@ class Lines:
         """The target's lines that failed, in their order."""
         after = 0
         while True:
-            with storage_errors(self.path):
+            with _errors(self.path):
                 found = self._connection.execute(
                     """SELECT number, job, body, most_output FROM lines
                         WHERE target = ? AND number > ? AND error IS NOT NULL ORDER BY number LIMIT ?""",
@@ -239,6 +250,6 @@ class Lines:
 
     def targets(self) -> list[str]:
         """Whom lines go to, in the order of the first of them."""
-        with storage_errors(self.path):
+        with _errors(self.path):
             found = self._connection.execute("SELECT target FROM lines GROUP BY target ORDER BY min(number)").fetchall()
         return [target for (target,) in found]

@@ -18,7 +18,19 @@ from pathlib import Path
 from llmswitch.errors import StorageError
 from llmswitch.paths import private_folder
 
-__all__ = ["MIGRATIONS", "PATIENCE_S", "connected", "is_damaged", "opened", "reading", "set_aside", "storage_errors"]
+__all__ = [
+    "MIGRATIONS",
+    "PATIENCE_S",
+    "connected",
+    "is_damaged",
+    "opened",
+    "reading",
+    "set_aside",
+    "storage_errors",
+]
+
+#: what the file is called, to whoever cannot use it
+_LEDGER = "the ledger"
 
 #: how long one process waits for another's lock, in seconds
 PATIENCE_S = 10.0
@@ -237,13 +249,13 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Raise StorageError, which says what to do, for every failure of the file at `path`."""
+def storage_errors(path: Path, what: str = _LEDGER) -> Iterator[None]:
+    """Raise StorageError, which says what to do, for every failure of the file at `path`, which is `what`."""
     try:
         yield
     # the last two are what a damaged table's columns and values make whoever reads them stumble over
     except (sqlite3.Error, OSError, ArithmeticError, ValueError, LookupError, TypeError) as error:
-        raise StorageError(_explained(path, error)) from error
+        raise StorageError(_explained(path, error, what)) from error
 
 
 def connected(path: Path) -> sqlite3.Connection:
@@ -400,22 +412,27 @@ def _enter_wal(connection: sqlite3.Connection) -> None:
 
 #: SQLite's primary result code -> what to do
 _REMEDIES = {
-    sqlite3.SQLITE_ERROR: "if it is damaged or no ledger, 'llmswitch cost set-aside' moves it away and deletes nothing",
     sqlite3.SQLITE_BUSY: "another process holds it; try again when that has ended",
     sqlite3.SQLITE_LOCKED: "another process holds it; try again when that has ended",
     sqlite3.SQLITE_FULL: "make room on its disk",
+    sqlite3.SQLITE_IOERR: "look whether its disk is full, or failing",
     sqlite3.SQLITE_READONLY: "make it and its folder writable, or set LLMSWITCH_HOME to another folder",
     sqlite3.SQLITE_CANTOPEN: "make it and its folder writable, or set LLMSWITCH_HOME to another folder",
+}
+#: what only a ledger has a command for
+_DAMAGED = {
+    sqlite3.SQLITE_ERROR: "if it is damaged or no ledger, 'llmswitch cost set-aside' moves it away and deletes nothing",
     sqlite3.SQLITE_CORRUPT: "it is damaged; 'llmswitch cost set-aside' moves it away and deletes nothing",
     sqlite3.SQLITE_NOTADB: "it is damaged or no ledger; 'llmswitch cost set-aside' moves it away and deletes nothing",
 }
 
 
-def _explained(path: Path, error: Exception) -> str:
+def _explained(path: Path, error: Exception, what: str = _LEDGER) -> str:
     if isinstance(error, OSError):
         remedy: str | None = _REMEDIES[sqlite3.SQLITE_CANTOPEN]
         reason = error.strerror or str(error)
     else:
-        remedy = _REMEDIES.get(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF)
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        remedy = _REMEDIES.get(code) or (_DAMAGED.get(code) if what == _LEDGER else None)
         reason = str(error)
-    return f"cannot use the ledger {path}: {reason}{f': {remedy}' if remedy else ''}."
+    return f"cannot use {what} {path}: {reason}{f': {remedy}' if remedy else ''}."

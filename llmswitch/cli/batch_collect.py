@@ -160,8 +160,11 @@ def _advanced(shell: Shell, batch: Batch, asked: Asked, pace: Pace, *, wait: boo
         async with desk_of(shell, batch, asked, watch) as desk:
             return await advance(desk, pace, wait=wait)
 
-    with folders_of(shell).locked(batch.id), Watch(shell) as watch:
-        return asyncio.run(go())
+    try:
+        with folders_of(shell).locked(batch.id), Watch(shell) as watch:
+            return asyncio.run(go())
+    except LLMSwitchError as error:  # of this batch: the next one may have another profile
+        return [error]
 
 
 def _is_open(shell: Shell, batch: Batch) -> bool:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
+
+import typer
 
 from llmswitch.batches import Batch, Batches
 from llmswitch.cli.batch_watch import Watch
@@ -11,16 +14,18 @@ from llmswitch.cli.options import switch_flags
 from llmswitch.cli.shell import Shell
 from llmswitch.errors import ConfigError, LLMSwitchError
 from llmswitch.paths import Paths
+from llmswitch.reports.rows import money, plain
 from llmswitch.runs.ask import Services
 from llmswitch.runs.batch.desk import Desk
 from llmswitch.runs.batch.folder import LINES, Folders
+from llmswitch.runs.batch.submit import Expected
 from llmswitch.runs.policy import read_policy
 
 if TYPE_CHECKING:
     from llmswitch.profiles import Settings
     from llmswitch.reports.batch import Standing
 
-__all__ = ["Asked", "desk_of", "folders_of", "services_of", "standing_of", "store_of", "tell", "which"]
+__all__ = ["Asked", "confirm", "desk_of", "folders_of", "services_of", "standing_of", "store_of", "tell", "which"]
 
 
 class Asked(NamedTuple):
@@ -68,12 +73,17 @@ def store_of(shell: Shell) -> Batches:
 
 
 def which(shell: Shell, ids: Sequence[str]) -> list[Batch]:
-    """The batches that were named, or all of them, the oldest first; ConfigError where there is none."""
-    store = store_of(shell)
-    found = [store.find(name) for name in ids] if ids else store.all()
+    """The batches that were named, or all whose lines are there, the oldest first; ConfigError where there is none.
+
+    A bench's own are none of those that nobody named.
+    """
+    store, folders = store_of(shell), folders_of(shell)
+    if ids:
+        return list(dict.fromkeys(store.find(name) for name in ids))
+    found = [batch for batch in store.all() if batch.command == "batch" and (folders.of(batch.id) / LINES).exists()]
     if not found:
         raise ConfigError("there is no batch yet: 'llmswitch batch submit FILE' makes one.")
-    return list(dict.fromkeys(found))
+    return found
 
 
 def desk_of(shell: Shell, batch: Batch, asked: Asked, watch: Watch) -> Desk:
@@ -106,3 +116,18 @@ def tell(shell: Shell, problems: Sequence[LLMSwitchError]) -> int:
     for message in dict.fromkeys(problem.message for problem in problems):
         shell.error(message)
     return problems[0].exit_code if problems else 0
+
+
+def confirm(shell: Shell, found: Sequence[Expected], limit: Decimal | None, *, piped: bool = False) -> None:
+    """Ask whoever is there where it costs more than `limit` USD (None: any amount may be spent); ConfigError where
+    nobody is, as where the input is `piped`, or says no."""
+    likely = (one.cost.high if one.cost.about is None else one.cost.about for one in found)
+    total = sum((amount for amount in likely if amount is not None), Decimal(0))
+    if limit is None or total <= limit:
+        return
+    sure = all(one.cost.about is not None for one in found)
+    told = f"it {'will cost about' if sure else 'may cost up to'} {money(total)}"
+    if piped or shell.stdin is None or not (shell.stdin.isatty() and shell.stderr.isatty()):
+        raise ConfigError(f"{told}, more than --confirm-above {plain(limit)}: give --yes to send it.")
+    if not typer.confirm(f"{told}. Send it?", err=True):
+        raise ConfigError("nothing was sent.")

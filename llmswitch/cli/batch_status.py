@@ -142,4 +142,15 @@ def prune(
             with folders.locked(batch.id):
                 store.forget(batch.id)
                 folders.remove(batch.id)
-        shell.line(f"{'would remove' if dry_run else 'removed'} {batch.id}: {batch.lines:,} lines from {batch.source}")
+        _tell_removed(shell, f"{batch.id}: {batch.lines:,} lines from {batch.source}", dry_run)
+    for name, changed_at in folders.named():
+        with folders.locked(name):
+            if changed_at >= before or any(batch.id == name for batch in store.all()):
+                continue
+            if not dry_run:
+                folders.remove(name)
+        _tell_removed(shell, f"{name}, which no ledger knows of", dry_run)
+
+
+def _tell_removed(shell: Shell, what: str, dry_run: bool) -> None:
+    shell.line(f"{'would remove' if dry_run else 'removed'} {what}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from llmswitch.batches import Batch
-from llmswitch.cli.batch_desk import Asked, desk_of, folders_of, services_of, store_of, tell
+from llmswitch.cli.batch_desk import Asked, confirm, desk_of, folders_of, services_of, store_of, tell
 from llmswitch.cli.batch_watch import Watch
 from llmswitch.cli.options import (
     AllowUnknownPrice,
@@ -35,12 +35,12 @@ from llmswitch.cli.question import read_parameters
 from llmswitch.cli.shell import Shell
 from llmswitch.errors import ConfigError, LLMSwitchError
 from llmswitch.reports.batch import expected_document, expected_lines
-from llmswitch.reports.rows import money, plain
 from llmswitch.runs.ask import Services
+from llmswitch.runs.batch.folder import LINES
 from llmswitch.runs.batch.inputs import FORMATS, read_rows, which_format
 from llmswitch.runs.batch.plan import Plan
 from llmswitch.runs.batch.prepare import Order
-from llmswitch.runs.batch.submit import Draft, Expected, drafted, expected, keep
+from llmswitch.runs.batch.submit import Draft, drafted, expected, keep
 from llmswitch.runs.batch.working import Pace, send_all
 from llmswitch.runs.call import choose_target
 from llmswitch.runs.policy import dollars
@@ -154,6 +154,7 @@ def _submit(shell: Shell, asked: Asked, plan: Plan, wishes: _Wishes, pace: Pace)
         format_ = plan.format or which_format(wishes.file, stream.peek(4096))
         order = Order(folders.new_id(), plan, settings, services)
         with drafted(order, folders, read_rows(stream, format_), watch.reading) as draft:
+            watch.wipe()
             _tell_input(shell, draft)
             chosen = _chosen(shell, settings, services, draft, wishes)
     if chosen is None:
@@ -226,6 +227,8 @@ def _chosen(
     found = expected(draft.prepared, services)
     with folders.locked(draft.prepared.fingerprint):
         before = store.same(draft.prepared.fingerprint)
+        if before is not None and not (folders.of(before.id) / LINES).exists():
+            before = None
         if before is not None and not wishes.dry_run and not wishes.again:
             states = {job.state for job in store.jobs(before.id)}
             if states & {"dealing", "prepared", "sending"}:
@@ -249,9 +252,9 @@ def _chosen(
         told = expected_document(batch, found, resumed=False)
         if wishes.dry_run:
             if wishes.as_json:
-                shell.json(told)
+                shell.json({**told, "id": None})
             return None
-        _confirm(shell, found, wishes)
+        confirm(shell, found, wishes.limit, piped=wishes.file == "-")
         keep(draft, folders, batch, services)
     return batch, told
 
@@ -261,17 +264,3 @@ def _print(shell: Shell, batch: Batch, told: dict[str, Any], wishes: _Wishes) ->
         shell.json(told)
     else:
         shell.line(batch.id)
-
-
-def _confirm(shell: Shell, found: Sequence[Expected], wishes: _Wishes) -> None:
-    """Ask whoever is there where it costs more than was allowed; ConfigError where nobody is, or says no."""
-    likely = (one.cost.high if one.cost.about is None else one.cost.about for one in found)
-    total = sum((amount for amount in likely if amount is not None), Decimal(0))
-    if wishes.limit is None or total <= wishes.limit:
-        return
-    sure = all(one.cost.about is not None for one in found)
-    told = f"it {'will cost about' if sure else 'may cost up to'} {money(total)}"
-    if wishes.file == "-" or shell.stdin is None or not (shell.stdin.isatty() and shell.stderr.isatty()):
-        raise ConfigError(f"{told}, more than --confirm-above {plain(wishes.limit)}: give --yes to send it.")
-    if not typer.confirm(f"{told}. Send it?", err=True):
-        raise ConfigError("nothing was sent.")

@@ -29,7 +29,7 @@ class Watch:
 
     def told(self, line: str) -> None:
         """Something that was done or found."""
-        self._wipe()
+        self.wipe()
         self._shell.note(line)
         self._draw()
 
@@ -92,7 +92,8 @@ class Watch:
         if self._writer is not None:
             self._writer.write(f"\r\x1b[K{clip(one_line(text), terminal_width(self._shell.stderr))}")
 
-    def _wipe(self) -> None:
+    def wipe(self) -> None:
+        """Take the bar away, for what is said now; the next change draws it again."""
         if self._writer is not None:
             self._writer.write("\r\x1b[K")
             self._writer.wait(1.0)

@@ -103,6 +103,13 @@ def _run(
         str, typer.Option("--max-errors", metavar="SHARE", help="More errors than this, and nothing is judged.")
     ] = "20%",
     strict: Annotated[bool, typer.Option("--strict", help="Exit 4 where the gate is inconclusive.")] = False,
+    batch: Annotated[
+        bool, typer.Option("--batch", help="Ask through the vendors' batch interfaces: half the price, and no latency.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --batch: send it, whatever it costs.")] = False,
+    confirm_above: Annotated[
+        str, typer.Option("--confirm-above", metavar="USD", help="With --batch: what may be sent without asking.")
+    ] = "1",
     judge: Judge = None,
     allow_code: AllowCode = False,
     allow_files: AllowFiles = False,
@@ -147,6 +154,9 @@ def _run(
         alpha=alpha,
         max_errors=max_errors,
         strict=strict,
+        batch=batch,
+        yes=yes,
+        confirm_above=confirm_above,
         judge=judge,
         allow_code=allow_code,
         allow_files=allow_files,

@@ -18,7 +18,7 @@ def check_suite(shell: Shell, asked: Asked) -> None:
     setting = read_setting(shell, asked)
     suite, found = (
         setting.suite,
-        estimates(setting.suite, setting.targets, setting.options.repeats, setting.services.prices, shell.wall()),
+        estimates(setting.suite, setting.targets, setting.options, setting.services.prices, shell.wall()),
     )
     calls = sum(estimate.calls for estimate in found)
     costs = [estimate.cost for estimate in found]

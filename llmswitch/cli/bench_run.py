@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, NamedTuple
 
+import typer
+
+from llmswitch.cli.bench_batch import brought_home, submitted
 from llmswitch.cli.bench_progress import Progress
 from llmswitch.cli.bench_setting import Asked, Setting, read_setting
 from llmswitch.cli.bench_shown import print_run
@@ -13,7 +18,9 @@ from llmswitch.cli.writer import Writer
 from llmswitch.errors import ConfigError, LLMSwitchError, StorageError
 from llmswitch.evidence import keep_evidence
 from llmswitch.reports.bench_outputs import Refresher, bring_up_to_date
+from llmswitch.runs.ask import Services
 from llmswitch.runs.bench.baseline import difference, find_baseline, too_many_errors
+from llmswitch.runs.bench.batched import grade_batch
 from llmswitch.runs.bench.document import RunDocument
 from llmswitch.runs.bench.evidence import evidence_of
 from llmswitch.runs.bench.folder import RunFolder, new_run
@@ -23,6 +30,10 @@ from llmswitch.runs.bench.summary import Ended, Head, begun
 __all__ = ["make_run", "resume_run", "verdict_code"]
 
 _FAILED, _NOT_JUDGED = 3, 4
+
+
+#: makes one sitting of a run
+_Take = Callable[[Bench, Services, Progress], Coroutine[Any, Any, Outcome]]
 
 
 class _Made(NamedTuple):
@@ -40,7 +51,10 @@ def make_run(shell: Shell, asked: Asked) -> int:
             found = find_baseline(setting.options.baseline, asked.base, document, shell.warn)
             document["gate"]["baseline"] = None if found is None else str(found.path.resolve())
         folder.write(document)
-    except LLMSwitchError:
+        if setting.options.batch:
+            with folder.locked():
+                submitted(shell, asked, setting, folder)
+    except (LLMSwitchError, typer.Abort):
         folder.remove()
         raise
     return _taken(shell, asked, setting, folder)
@@ -80,7 +94,7 @@ def _begun(shell: Shell, asked: Asked, setting: Setting, folder: RunFolder) -> R
 def _taken(shell: Shell, asked: Asked, setting: Setting, folder: RunFolder) -> int:
     shell.note(f"run {folder.id} in {folder.path}")
     with folder.locked():
-        made = _measured(shell, setting, folder)
+        made = _made(shell, folder, _sat(shell, asked, setting, folder))
         if made.outcome.complete:
             _keep(shell, setting, folder, made.document)
     return _told(shell, asked, folder, made)
@@ -94,7 +108,17 @@ def _keep(shell: Shell, setting: Setting, folder: RunFolder, document: RunDocume
         shell.warn(error.message)
 
 
-def _measured(shell: Shell, setting: Setting, folder: RunFolder) -> _Made:
+def _sat(shell: Shell, asked: Asked, setting: Setting, folder: RunFolder) -> Outcome:
+    """One sitting: every sample asked live or, once their batch is home, graded."""
+    if not setting.options.batch:
+        return _watched(shell, setting, folder, run_bench, setting.services)
+    with brought_home(shell, asked, setting, folder) as home:
+        if home.ended is not None:
+            return home.ended
+        return _watched(shell, setting, folder, partial(grade_batch, home.lines), home.services)
+
+
+def _watched(shell: Shell, setting: Setting, folder: RunFolder, take: _Take, services: Services) -> Outcome:
     bench = Bench(folder, setting.suite, setting.targets, setting.options, setting.grading)
     load = setting.options.load
     refresher = Refresher(folder, clock=shell.clock)
@@ -110,9 +134,13 @@ def _measured(shell: Shell, setting: Setting, folder: RunFolder) -> _Made:
                 each=refresher.look,
             ) as progress,
         ):
-            outcome = asyncio.run(run_bench(bench, setting.services, progress))
+            return asyncio.run(take(bench, services, progress))
     finally:
         refresher.wait()
+
+
+def _made(shell: Shell, folder: RunFolder, outcome: Outcome) -> _Made:
+    """The run's files as they are after a sitting. Raises StorageError."""
     ended = Ended(
         complete=outcome.complete,
         client=outcome.client,

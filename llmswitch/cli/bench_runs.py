@@ -70,13 +70,16 @@ def diff(
     shell = Shell.current(verbose=verbose, quiet=quiet)
     from llmswitch.reports.bench_diff import diff as differences
     from llmswitch.reports.bench_diff import diff_document
-    from llmswitch.runs.bench.baseline import difference
+    from llmswitch.runs.bench.baseline import asked_otherwise, difference
 
     a, b = (find_run(Path(output), named) for named in (before, after))
     a_document, b_document = _current(shell, a), _current(shell, b)
     reason = difference(b_document, a_document)
     if reason is not None:
         shell.warn(f"run {a.id} asked something else: {reason}.")
+    unlike = asked_otherwise(b_document, a_document)
+    if unlike is not None:
+        shell.warn(f"run {a.id} tells nothing of times and cost: {unlike}, run {b.id} was asked the other way.")
     if json:
         shell.json(diff_document(a_document, a.rows, b_document, b.rows))
         return
@@ -177,7 +180,7 @@ def bless(
 ) -> None:
     """Make a run the one that '--baseline blessed' means, in the place of any other of the same cases and targets."""
     shell = Shell.current(verbose=verbose, quiet=quiet)
-    from llmswitch.runs.bench.baseline import difference, read_runs, too_many_errors
+    from llmswitch.runs.bench.baseline import asked_otherwise, difference, read_runs, too_many_errors
 
     folder = find_run(Path(output), run)
     if undo:
@@ -195,7 +198,8 @@ def bless(
         folder.bless()
         shell.line(f"run {folder.id} is the baseline from now on, {_minute(folder.blessed_at)}.")
     for other, before in read_runs(list_runs(folder.path.parent), shell.warn):
-        if other.id != folder.id and other.blessed and difference(document, before) is None:
+        unlike = difference(document, before) or asked_otherwise(document, before)
+        if other.id != folder.id and other.blessed and unlike is None:
             shell.line(f"run {other.id} {_unblessed(other)}.")
 
 

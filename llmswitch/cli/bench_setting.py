@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from llmswitch.cli.bench_untimed import check_assertions, check_options
 from llmswitch.cli.keys import warn_about_keys
 from llmswitch.cli.options import switch_flags
 from llmswitch.cli.question import read_parameters
@@ -54,6 +55,9 @@ class Asked(NamedTuple):
     alpha: str = "0.05"
     max_errors: str = "20%"
     strict: bool = False
+    batch: bool = False
+    yes: bool = False
+    confirm_above: str = "1"
     judge: str | None = None
     allow_code: bool = False
     allow_files: bool = False
@@ -96,6 +100,8 @@ class Asked(NamedTuple):
 _ANEW = (
     "profile",
     "strict",
+    "yes",
+    "confirm_above",
     "allow_code",
     "allow_files",
     "no_cache",
@@ -154,6 +160,8 @@ def read_setting(shell: Shell, asked: Asked, before: RunDocument | None = None) 
     judges = settle_judges(settings, suite, asked.judge, Question(messages=(), bounded=bounded))
     warn_about_keys(shell, settings)
     options = _options(asked, suite) if before is None else Options.from_dict(before["options"])
+    if before is None and options.batch:
+        check_assertions(suite)
     return Setting(
         suite=suite,
         targets=targets,
@@ -197,6 +205,8 @@ def _is_known(name: str, settings: Settings) -> bool:
 
 def _options(asked: Asked, suite: Suite) -> Options:
     """How the run is made. Raises ConfigError."""
+    if asked.batch:
+        check_options(asked)
     if (asked.rate is None) != (asked.duration is None):
         raise ConfigError("--rate and --duration belong together: --rate 5 --duration 60s asks five times a second.")
     if asked.rate is not None and (asked.repeats is not None or asked.concurrency is not None):
@@ -223,6 +233,7 @@ def _options(asked: Asked, suite: Suite) -> Options:
         baseline=asked.baseline,
         alpha=_alpha(asked.alpha),
         max_errors=_share(asked.max_errors, "--max-errors"),
+        batch=asked.batch,
     )
 
 

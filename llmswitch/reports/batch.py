@@ -156,7 +156,6 @@ _NUMBERS = frozenset({"lines", "answered", "failed", "cost", "saved", "done"})
 
 def _batch_row(one: Standing) -> tuple[str, ...]:
     counts = one.counts
-    sure = not one.unpriced
     return (
         one.batch.id,
         _when(one.batch.at),
@@ -164,10 +163,16 @@ def _batch_row(one: Standing) -> tuple[str, ...]:
         count(one.batch.lines),
         UNKNOWN if counts is None else count(counts.answered),
         UNKNOWN if counts is None else count(counts.failed),
-        ("" if sure else "≥ ") + money(one.spent),
-        money(one.saved),
+        *_spent(one),
         one.state,
     )
+
+
+def _spent(one: Standing) -> tuple[str, str]:
+    """What is known to be spent and saved; before anything is collected, nothing is."""
+    if not any(job.recorded for job in one.jobs):
+        return UNKNOWN, UNKNOWN
+    return ("≥ " if one.unpriced else "") + money(one.spent), money(one.saved)
 
 
 def jobs_table(standing: Standing) -> Table:

@@ -12,6 +12,7 @@ from llmswitch.runs.bench.document import ComparisonDocument, IntervalDocument, 
 __all__ = [
     "Figure",
     "Reading",
+    "by_batch",
     "counts_from_due",
     "dollars",
     "figures",
@@ -57,6 +58,11 @@ def counts_from_due(document: RunDocument) -> bool:
     return any(target["scheduled_latency_s"].get("p50") for target in document["targets"])
 
 
+def by_batch(document: RunDocument) -> bool:
+    """Whether the run was asked as a batch: it has no times, and its cost is at the batch rate."""
+    return bool(document.get("batch"))
+
+
 def figures(document: RunDocument) -> tuple[Figure, ...]:
     """What the run's targets are ranked by, those left out that no target has a value of."""
     latency: Callable[[TargetDocument], Mapping[str, IntervalDocument | None]] = (
@@ -79,7 +85,7 @@ def figures(document: RunDocument) -> tuple[Figure, ...]:
         Figure("good", lambda t: _share(t, t["good_fraction"]), more_is_better=True),
         Figure("cost", _cost, "cost"),
     )
-    kept = ("pass", "E2E p50", "E2E p95", "cost")
+    kept = ("pass", "cost") if by_batch(document) else ("pass", "E2E p50", "E2E p95", "cost")
     return tuple(f for f in every if f.title in kept or any(f.read(target) for target in document["targets"]))
 
 
@@ -203,21 +209,21 @@ def _errors(target: TargetDocument) -> Cell:
 def narrowed(table: Table) -> Table:
     """The same for 80 cells: no score, p95 under p50, of errors the most frequent, intervals on two lines."""
     at = {column.title: place for place, column in enumerate(table.columns)}
+    middle = [title for title in ("E2E p50",) if title in at]
     titles = [title for title in ("pass", "TTFT", "tokens/s", "good", "cost") if title in at]
     columns = (
         Column("target"),
         *(Column(title, number=True) for title in titles[:1]),
-        Column("E2E p50/p95", number=True),
+        *(Column("E2E p50/p95", number=True) for _ in middle),
         *(Column(title, number=True) for title in titles[1:]),
         Column("errors", number=True),
     )
     rows = []
     for row in table.rows:
         cells = {title: _as_cell(row[place]) for title, place in at.items()}
-        middle, tail = cells["E2E p50"], cells["E2E p95"]
-        both = middle._replace(note=_text(tail), best=middle.best)
+        both = [cells[title]._replace(note=_text(cells["E2E p95"])) for title in middle]
         figured = [_terse(cells[title]) for title in titles]
-        rows.append((cells["target"], *figured[:1], both, *figured[1:], _terse(cells["errors"])))
+        rows.append((cells["target"], *figured[:1], *both, *figured[1:], _terse(cells["errors"])))
     return Table(columns, tuple(rows), table.title)
 
 

@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from llmswitch.intervals import samples_needed
-from llmswitch.reports.bench_figures import Reading, counts_from_due, figures, is_told, leaders, percent
+from llmswitch.reports.bench_figures import Reading, by_batch, counts_from_due, figures, is_told, leaders, percent
 from llmswitch.reports.rows import count, seconds
 from llmswitch.runs.bench.document import ComparisonDocument, Percentiles, RunDocument, TargetDocument
 
-__all__ = ["VERDICTS", "Mark", "caveats", "differences", "headline", "load_words", "mark", "verdict"]
+__all__ = ["NO_LATENCY", "VERDICTS", "Mark", "caveats", "differences", "headline", "load_words", "mark", "verdict"]
+
+
+#: what every output of a run says that was asked as a batch
+NO_LATENCY = "Asked by batch: no latency is known, and cost is at the batch rate."
 
 
 class Mark(NamedTuple):
@@ -137,7 +141,8 @@ def _p(value: float) -> str:
 
 def caveats(document: RunDocument) -> tuple[str, ...]:
     """What a reader must know before believing the figures, as sentences."""
-    return (*_unfinished(document), *_client(document), *_left_out(document), *document["warnings"])
+    batch = (NO_LATENCY,) if by_batch(document) else ()
+    return (*batch, *_unfinished(document), *_client(document), *_left_out(document), *document["warnings"])
 
 
 def _unfinished(document: RunDocument) -> Iterator[str]:
@@ -182,6 +187,8 @@ def _left_out(document: RunDocument) -> Iterator[str]:
 
 def _unsupported(document: RunDocument) -> Iterator[str]:
     """Percentiles that are shown as a dash, and how many samples they take."""
+    if by_batch(document):
+        return
     for name, q in (("p95", 0.95), ("p99", 0.99)):
         short = [target for target in document["targets"] if _is_unsupported(target, name)]
         if short:
@@ -200,7 +207,9 @@ def _answered(target: TargetDocument) -> int:
 
 
 def load_words(document: RunDocument) -> str:
-    """How requests were offered: 'closed loop, 4 at once', 'open loop, 20 a second (poisson)'."""
+    """How requests were offered: 'closed loop, 4 at once', 'open loop, 20 a second (poisson)', 'by batch'."""
+    if by_batch(document):
+        return "by batch"
     load: Any = document["options"].get("load")
     load = load if isinstance(load, Mapping) else {}
     if load.get("rate"):

@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from llmswitch.reports.bench_charts import Night, Track, history_svg
-from llmswitch.reports.bench_figures import Figure, Reading, dollars, figures, percent, readings
+from llmswitch.reports.bench_figures import Figure, Reading, by_batch, dollars, figures, percent, readings
 from llmswitch.reports.bench_headline import mark
 from llmswitch.reports.rows import UNKNOWN, Cell, Column, Table, count, money, seconds
 from llmswitch.runs.bench.document import RunDocument
@@ -85,6 +85,7 @@ def _run(document: RunDocument) -> dict[str, Any]:
     return {
         **{name: told[name] for name in kept},
         "blessed": bool(document.get("blessed")),
+        "batch": by_batch(document),
         "verdict": document["gate"]["verdict"],
         "targets": [{name: target[name] for name in figured} for target in targets],
     }
@@ -94,6 +95,7 @@ def _row(document: RunDocument) -> tuple[str | Cell, ...]:
     targets = document["targets"]
     samples = sum(target["samples"] for target in targets)
     marks = [] if document["complete"] else ["not complete"]
+    marks += ["by batch"] if by_batch(document) else []
     marks += ["blessed"] if document.get("blessed") else []
     found = mark(document["gate"]["verdict"])
     return (
@@ -110,8 +112,8 @@ def _row(document: RunDocument) -> tuple[str | Cell, ...]:
 
 def _span(document: RunDocument, title: str) -> Cell:
     """From the least to the most that a target has of it."""
-    figure = next(figure for figure in figures(document) if figure.title == title)
-    found = sorted(readings(document, figure), key=lambda reading: reading.value)
+    figure = next((figure for figure in figures(document) if figure.title == title), None)
+    found = [] if figure is None else sorted(readings(document, figure), key=lambda reading: reading.value)
     if not found:
         return Cell(UNKNOWN)
     least, most = found[0].text, found[-1].text
@@ -172,7 +174,9 @@ def _track(place: int, name: str, nights: Sequence[RunDocument], title: str) -> 
 
 
 def _value(run: RunDocument, name: str, title: str) -> float | None:
-    figure: Figure = next(figure for figure in figures(run) if figure.title == title)
+    figure: Figure | None = next((figure for figure in figures(run) if figure.title == title), None)
+    if figure is None:
+        return None
     found = (figure.read(target) for target in run["targets"] if target["target"] == name)
     reading: Reading | None = next(found, None)
     return reading.value if reading else None

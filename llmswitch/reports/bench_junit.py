@@ -15,7 +15,8 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, NamedTuple, TextIO
 from xml.sax.saxutils import escape
 
-from llmswitch.reports.bench_headline import load_words
+from llmswitch.reports.bench_figures import by_batch
+from llmswitch.reports.bench_headline import NO_LATENCY, load_words
 from llmswitch.reports.bench_samples import cut, ending
 from llmswitch.runs.bench.document import CheckDocument, RunDocument
 from llmswitch.runs.bench.model import Rows, SampleRow
@@ -82,7 +83,7 @@ def _counted(test: _Test, counts: _Counts) -> str:
 def _opening(document: RunDocument, name: str, counts: _Counts, number: int) -> str:
     return (
         f'<testsuite name={_attribute(name)} id="{number}" tests="{counts.tests}" failures="{counts.failures}" '
-        f'errors="{counts.errors}" skipped="{counts.skipped}" time="{counts.time:.3f}" '
+        f'errors="{counts.errors}" skipped="{counts.skipped}"{_time(None if by_batch(document) else counts.time)} '
         f"timestamp={_attribute(document['started_at'])}>\n"
     )
 
@@ -95,6 +96,7 @@ def _properties(document: RunDocument, name: str) -> str:
         "request_model": target["request_model"],
         "base_url": target["base_url"],
         "load": load_words(document),
+        **({"batch": NO_LATENCY} if by_batch(document) else {}),
         **{f"parameter.{key}": str(value) for key, value in target["parameters"].items()},
     }
     lines = (f"<property name={_attribute(key)} value={_attribute(value)}/>\n" for key, value in facts.items())
@@ -105,7 +107,7 @@ def _test(row: SampleRow, classname: str) -> _Test:
     seconds = row.duration_s or 0.0
     name = f"{row.case} #{row.repeat + 1}" + (f" {row.description}" if row.description else "")
     opening = (
-        f'<testcase classname={_attribute(f"{classname}.{row.target}")} name={_attribute(name)} time="{seconds:.3f}"'
+        f"<testcase classname={_attribute(f'{classname}.{row.target}')} name={_attribute(name)}{_time(row.duration_s)}"
     )
     found = ending(row)
     if found.kind not in _ENDS:
@@ -154,6 +156,11 @@ def _check(check: CheckDocument, classname: str) -> _Test:
         "skipped": f"<skipped>{_text(check['verdict'] + ': ' + check['reason'])}</skipped>",
     }
     return _Test(f'{opening} time="0.000">{told[element]}</testcase>\n', end)
+
+
+def _time(seconds: float | None) -> str:
+    """The attribute, nothing where no time is known."""
+    return "" if seconds is None else f' time="{seconds:.3f}"'
 
 
 def _name(text: str) -> str:

@@ -16,7 +16,7 @@ from typing import IO
 
 from llmswitch.errors import LLMSwitchError, StorageError
 from llmswitch.reports.bench_formats import FORMATS
-from llmswitch.runs.bench.baseline import earlier_runs
+from llmswitch.runs.bench.baseline import asked_otherwise, earlier_runs
 from llmswitch.runs.bench.document import RunDocument
 from llmswitch.runs.bench.folder import RunFolder
 from llmswitch.runs.bench.rows import count_rows
@@ -53,8 +53,9 @@ def write_outputs(folder: RunFolder, document: RunDocument) -> None:
 
 
 def history_of(folder: RunFolder, document: RunDocument) -> list[RunDocument]:
-    """Earlier runs of the same suite, the oldest first: as many as a page shows."""
-    return [found for _, found in earlier_runs(folder.path.parent, document, lambda told: None)][-_MOST_NIGHTS:]
+    """Earlier runs of the same suite, by batch where this one is, the oldest first: as many as a page shows."""
+    found = (one for _, one in earlier_runs(folder.path.parent, document, lambda told: None))
+    return [one for one in found if asked_otherwise(document, one) is None][-_MOST_NIGHTS:]
 
 
 def is_current(folder: RunFolder, document: RunDocument) -> bool:

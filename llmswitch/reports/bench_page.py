@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from llmswitch.reports.bench_charts import Distribution, Spot, distribution_svg, key_svg, scatter_svg
 from llmswitch.reports.bench_figures import (
     Figure,
+    by_batch,
     counts_from_due,
     dollars,
     figures,
@@ -94,7 +95,9 @@ def _figures(document: RunDocument) -> Iterator[str]:
     yield _list(differences(document))
     tables = (percentiles_table(document), repeats_table(document))
     shown = "".join(f"<h3>{safe(table.title)}</h3>{table_html(table)}" for table in tables if table.rows)
-    yield f'<details class="more"><summary>All percentiles</summary>{shown}</details></section>'
+    asked = "Asked again and again" if by_batch(document) else "All percentiles"
+    more = f'<details class="more"><summary>{asked}</summary>{shown}</details>' if shown else ""
+    yield f"{more}</section>"
 
 
 def _drawn(document: RunDocument, fold: Fold) -> Iterator[str]:
@@ -106,7 +109,8 @@ def _drawn(document: RunDocument, fold: Fold) -> Iterator[str]:
     ]
     if drawn:
         names = "".join(f"<li>{key_svg(place)}{name_html(name)}</li>" for place, name in enumerate(fold.targets))
-        yield f'<section><h2>Latency, and cost against quality</h2><ul class="key">{names}</ul>'
+        title = "Cost against quality" if by_batch(document) else "Latency, and cost against quality"
+        yield f'<section><h2>{title}</h2><ul class="key">{names}</ul>'
         yield f'<div class="charts">{"".join(drawn)}</div></section>'
 
 
@@ -162,16 +166,19 @@ def _history(document: RunDocument, history: Sequence[RunDocument]) -> Iterator[
 
 def _method(document: RunDocument) -> Iterator[str]:
     options, client = document["options"], document["client"]
-    facts = {
-        "Load": load_words(document),
-        "Repeats": count(options.get("repeats", 1)),
+    measured = {
         "Warm-up, left out": count(document["warmup"].get("samples", 0)),
-        "Seed": str(document["seed"]),
         "Measured for": seconds(document["measured_s"]),
         "Requests a second": UNKNOWN if client["offered_rps"] is None else f"{client['offered_rps']:.3g}",
         "Event loop late by (p99)": seconds(client["loop_lag_p99_s"]),
         "This machine's CPU": UNKNOWN if client["cpu_fraction"] is None else percent(client["cpu_fraction"], 0),
         "This machine the bottleneck": "yes" if client["saturated"] else "no",
+    }
+    facts = {
+        "Load": load_words(document),
+        "Repeats": count(options.get("repeats", 1)),
+        "Seed": str(document["seed"]),
+        **({"Latency": "not known of a batch"} if by_batch(document) else measured),
         "Suite": document["suite_path"],
         "Fingerprint": document["fingerprint"][:16],
     }

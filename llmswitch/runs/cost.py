@@ -34,7 +34,8 @@ class CostRow:
     on the slower target, and what went into attempts that failed. `failed` is those and calls that failed whole.
     `unknown_price_calls` tells how many are missing from it, and with any, or an assumed rate, it is not `exact`.
     `saved` is by the cache and by batches together. `duration_p50_s` is of calls that were answered, to within 2.5 %,
-    and unknown of days that were pruned; an answer of a batch, which comes when it comes, has none. `days` is the cost of each local day of which some is known.
+    and unknown of days that were pruned; an answer of a batch, which comes when it comes, has none. `days` is the cost
+    of each local day of which some is known.
     """
 
     keys: _Keys

@@ -405,3 +405,20 @@ def test_resuming_a_complete_run_asks_nothing_and_ends_as_that_did(capsys: pytes
     assert (code, out.partition("\n")[0]) == (3, "FAIL")
     assert "nothing is left to ask" in err
     assert folder.read() == before
+
+
+def test_runs_by_batch_and_live_ones_take_nothing_from_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    live, batch = night(5), night(4, batch=True)
+    for folder in (live, batch):
+        assert bench(capsys, "bless", folder.id)[0] == 0
+    assert live.blessed, "the blessing of a run that measured stays"
+    tonight: RunDocument = {**live.read(), "id": "30"}
+    by_batch: RunDocument = {**tonight, "batch": True}
+    for named in (LAST_GREEN, BLESSED):
+        assert find_baseline(named, Path("runs"), tonight, lambda told: None) == live
+        assert find_baseline(named, Path("runs"), by_batch, lambda told: None) == batch
+    assert find_baseline(batch.id, Path("runs"), tonight, lambda told: None) == batch, "by name, for its score"
+    live.bless(False)
+    batch.bless(False)
+    bench(capsys, "prune", "--older-than", "1d")
+    assert left() == [4, 5], "each is the newest green one of its kind"

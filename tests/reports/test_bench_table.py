@@ -202,3 +202,18 @@ def test_a_list_of_runs_says_how_each_ended_and_what_it_cost() -> None:
     assert [cell.text for cell in column(table, "verdict")] == ["✗ fail", "✓ pass"]
     assert [cell.text for cell in column(table, "cost")] == ["$0.300000", "at least $0.500000"]
     assert column(table, "started")[0].text == "23 November 2026, 02:00 UTC"
+
+
+def test_a_run_by_batch_has_no_column_of_times_and_says_why() -> None:
+    nothing = dict.fromkeys(("p50", "p90", "p95", "p99"))
+    untimed = [{**one, "duration_s": nothing, "adjusted_duration_s": nothing} for one in TWO]
+    document = run(*untimed, batch=True)  # type: ignore[arg-type]  # two fields are others
+    figures, narrow = tables(document)[0]
+    assert narrow is not None
+    assert [one.title for one in figures.columns][:2] == ["target", "pass"]
+    for table in (figures, narrow):
+        assert not any("E2E" in one.title for one in table.columns)
+        assert all(len(row) == len(table.columns) for row in table.rows)
+    assert caveats(document)[0] == "Asked by batch: no latency is known, and cost is at the batch rate."
+    assert not any("cannot be told from" in line for line in caveats(document))
+    assert column(history_table([document]), "E2E p50")[0].text == UNKNOWN

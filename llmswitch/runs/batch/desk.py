@@ -18,7 +18,7 @@ from llmswitch.profiles import Settings
 from llmswitch.providers.batching import Batcher
 from llmswitch.runs.ask import Services
 from llmswitch.runs.batch.folder import LINES
-from llmswitch.runs.batch.plan import settled_again
+from llmswitch.runs.batch.plan import Calls, settled_again
 from llmswitch.runs.call import Call
 
 __all__ = ["STEPS", "Desk", "Watcher"]
@@ -71,8 +71,9 @@ class Desk:
     """One batch, for one process and one event loop.
 
     `folder` is the batch's own. `at` is called with the name of each of `STEPS` that was just done, for whoever wants
-    to know what a process that ends there leaves behind. `settling_s` is how long a vendor may take to list a job that
-    was just made. Used as an async context manager; leaving it releases every socket and file.
+    to know what a process that ends there leaves behind. `calls` are of those targets that are settled already.
+    `settling_s` is how long a vendor may take to list a job that was just made. Used as an async context manager;
+    leaving it releases every socket and file.
     """
 
     def __init__(
@@ -83,12 +84,14 @@ class Desk:
         services: Services,
         watcher: Watcher,
         *,
+        calls: Calls | None = None,
         at: Callable[[str], None] = lambda step: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random: Callable[[], float] | None = None,
         settling_s: float = 15.0,
     ) -> None:
         self.batch, self.folder, self.settings, self.services, self.watcher = batch, folder, settings, services, watcher
+        self.calls: Calls = calls or {}
         self.at, self.sleep, self.settling_s = at, sleep, settling_s
         self.random = random or system_random.SystemRandom().random
         self.store = Batches(services.ledger.path, services.wall)
@@ -110,7 +113,7 @@ class Desk:
     def call(self, job: BatchJob) -> Call:
         """A call of the job's target; ConfigError where the settings lead elsewhere now."""
         if job.number not in self._calls:
-            self._calls[job.number] = settled_again(self.settings, job)
+            self._calls[job.number] = settled_again(self.settings, job, self.calls)
         return self._calls[job.number]
 
     def batcher(self, job: BatchJob) -> Batcher:

@@ -18,6 +18,7 @@ from llmswitch.errors import (
     CallTimeoutError,
     LLMSwitchError,
     NotFoundError,
+    ProviderError,
     ServerError,
     StorageError,
     TruncatedError,
@@ -102,20 +103,23 @@ async def _stored(desk: Desk, job: BatchJob) -> tuple[int, int]:
     prefix = f"{desk.batch.id}-"
     answers = desk.batcher(job).answers(job.vendor_id or "", job.request_model)
     found: list[Settled] = []
-    ours = strange = 0
-    async for answer in answers:
-        number = answer.custom_id.removeprefix(prefix)
-        if not answer.custom_id.startswith(prefix) or not _NUMBER.fullmatch(number):
-            strange += 1
-            continue
-        ours += 1
-        found.append(_kept(desk, job, int(number), answer))
-        if len(found) >= _MANY:
-            desk.lines.settle(job.number, found)
-            found.clear()
-            desk.at("stored some answers")
-    desk.lines.settle(job.number, found)
-    return ours, strange
+    ours = every = 0
+    try:
+        async for answer in answers:
+            every += 1
+            number = answer.custom_id.removeprefix(prefix)
+            if not answer.custom_id.startswith(prefix) or not _NUMBER.fullmatch(number):
+                continue
+            found.append(_kept(desk, job, int(number), answer))
+            if len(found) >= _MANY:
+                ours += desk.lines.settle(job.number, found)
+                found.clear()
+                desk.at("stored some answers")
+    except ProviderError:  # a file that breaks off: what came of it was paid for
+        desk.lines.settle(job.number, found)
+        raise
+    ours += desk.lines.settle(job.number, found)
+    return ours, every - ours
 
 
 def _kept(desk: Desk, job: BatchJob, number: int, answer: JobAnswer) -> Settled:
@@ -183,7 +187,8 @@ def _summed(job: BatchJob, rows: Sequence[CallRow]) -> BatchJob:
 
 def _ledger_row(desk: Desk, job: BatchJob, outcome: Outcome) -> CallRow:
     batch = desk.batch
-    caller = Caller(batch.command, outcome.target, batch.profile)
+    known = desk.calls.get(outcome.target)
+    caller = Caller(batch.command, outcome.target if known is None else known.target.text, batch.profile)
     if outcome.answer is None:
         error = kept_error(outcome.error)
         nothing = Response(job.provider, job.request_model, "", "error")

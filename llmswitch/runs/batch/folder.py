@@ -59,6 +59,15 @@ class Folders(NamedTuple):
             os.rename(draft, path)
         return path
 
+    def named(self) -> list[tuple[str, float]]:
+        """The batches that have a folder, and when each was last changed: who was killed in the wrong moment leaves one
+        that nobody else knows of."""
+        with _explained(self.path):
+            if not self.path.exists():
+                return []
+            found = [path for path in self.path.iterdir() if path.is_dir() and not path.name.startswith(_DRAFT)]
+            return sorted((path.name, path.stat().st_mtime) for path in found)
+
     def remove(self, batch_id: str) -> None:
         """Delete the batch's questions and answers."""
         with _explained(self.of(batch_id)):

@@ -11,12 +11,13 @@ from typing import Any, BinaryIO, NamedTuple
 
 from llmswitch.errors import ConfigError
 from llmswitch.targets import parse_parameter
-from llmswitch.text import one_line
+from llmswitch.text import encodable, one_line
 from llmswitch.types import PARAMETERS, Message, Parameters
 
 __all__ = ["FORMATS", "LARGEST_LINE", "Bad", "Row", "read_rows", "which_format"]
 
 FORMATS = ("jsonl", "csv", "text")
+_SUITES = (".yaml", ".yml")
 _ENDINGS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".txt": "text"}
 #: bytes of one line: a vendor's own bound on a request is 32 MB and less, and a model's window is far below
 LARGEST_LINE = 16_000_000
@@ -52,8 +53,11 @@ class Bad(NamedTuple):
 
 
 def which_format(name: str, start: bytes) -> str:
-    """The format of a file by its name's ending, or else by what it starts with."""
-    known = _ENDINGS.get(Path(name).suffix.lower())
+    """The format of a file by its name's ending, or else by what it starts with. ConfigError for a suite."""
+    ending = Path(name).suffix.lower()
+    if ending in _SUITES:
+        raise ConfigError(f"{name} is a suite, not a file of prompts: 'llmswitch bench {name} --batch' asks it.")
+    known = _ENDINGS.get(ending)
     return known or ("jsonl" if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else "text")
 
 
@@ -171,6 +175,8 @@ def _id(value: Any) -> str | None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ConfigError("its 'id' is neither a text nor a whole number")
+    if encodable(str(value)) != str(value):
+        raise ConfigError("its 'id' holds bytes that are not UTF-8 text")
     return str(value)
 
 

@@ -19,9 +19,10 @@ _NO_END = 2**62
 
 
 class TargetSum(NamedTuple):
-    """What goes to one target and model: a call of it, how it is asked and why so, how many of its lines the cache had,
-    and a tally of the others, at the rate of its way."""
+    """What goes to one target, by the name that lines give it, and model: a call of it, how it is asked and why so, how
+    many of its lines the cache had, and a tally of the others, at the rate of its way."""
 
+    target: str
     call: Call
     way: str
     note: str | None
@@ -63,7 +64,7 @@ class Lane:
         self._job = _Filling(0, self._tally())
         self._full: list[_Filling] = []
         self.cached = 0
-        self.sum = TargetSum(call, self.way, note, 0, self._tally())
+        self.sum = TargetSum(target, call, self.way, note, 0, self._tally())
 
     def _tally(self) -> Tally:
         key = self.call.price_key._replace(batch=self.batching is not None)

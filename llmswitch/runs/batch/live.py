@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from llmswitch.answers import encode
 from llmswitch.batches import BatchJob
@@ -14,8 +15,9 @@ from llmswitch.layers.base import collect
 from llmswitch.runs.adapters import Adapters
 from llmswitch.runs.ask import Asking, answer
 from llmswitch.runs.batch.desk import Desk
+from llmswitch.runs.batch.plan import asked_of
 from llmswitch.runs.batch.sending import error_text
-from llmswitch.runs.call import Question, settle
+from llmswitch.runs.call import Call, Question, settle
 from llmswitch.runs.route import Route
 from llmswitch.runs.shared import Shared
 from llmswitch.targets import parse_target
@@ -75,21 +77,8 @@ async def _keep_asking(
 
 
 async def _asked(desk: Desk, job: BatchJob, number: int, body: str, asking: Asking) -> Settled:
-    told = json.loads(body)
-    parameters = {**told["parameters"]}
-    if "stop" in parameters:
-        parameters["stop"] = tuple(parameters["stop"])
-    question = Question(
-        (Message("user", told["prompt"]),),
-        system=told["system"],
-        model=job.request_model,
-        parameters=Parameters(**parameters),
-        stream=True,
-        restarts=True,
-        bounded=desk.services.policy.budgeted,
-    )
     try:
-        call = settle(desk.settings, parse_target(job.target), question)
+        call = _call(desk, job, json.loads(body))
         call = call._replace(command=desk.batch.command, profile=desk.batch.profile)
         response = await collect(answer(Route((call,)), asking))
     except BudgetError:
@@ -97,3 +86,24 @@ async def _asked(desk: Desk, job: BatchJob, number: int, body: str, asking: Aski
     except LLMSwitchError as error:
         return Settled(number, error=error_text(error))
     return Settled(number, encode(response.original or response), cached=response.cached)
+
+
+def _call(desk: Desk, job: BatchJob, told: Mapping[str, Any]) -> Call:
+    """What a line's body says is asked. Raises ConfigError."""
+    messages = tuple(Message(role, text) for role, text in told["messages"])
+    known = desk.calls.get(job.target)
+    if known is not None:
+        return asked_of(known, messages, told["system"], stream=True)
+    parameters = {**told["parameters"]}
+    if "stop" in parameters:
+        parameters["stop"] = tuple(parameters["stop"])
+    question = Question(
+        messages,
+        system=told["system"],
+        model=job.request_model,
+        parameters=Parameters(**parameters),
+        stream=True,
+        restarts=True,
+        bounded=desk.services.policy.budgeted,
+    )
+    return settle(desk.settings, parse_target(job.target), question)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from llmswitch.profiles import Settings
 from llmswitch.runs.ask import Services
 from llmswitch.runs.batch.inputs import Bad, Row
 from llmswitch.runs.batch.lanes import Lane, TargetSum, Terms
-from llmswitch.runs.batch.plan import BadLinesError, Calls, Plan, asked_of, target_of
+from llmswitch.runs.batch.plan import BadLinesError, Plan, asked_of, target_of
 from llmswitch.runs.call import Call, Question, settle
 from llmswitch.types import Parameters, Target
 
@@ -54,7 +54,7 @@ class Order(NamedTuple):
     plan: Plan
     settings: Settings
     services: Services
-    calls: Calls = {}
+    calls: Mapping[str, Call] = {}
 
 
 def prepare(

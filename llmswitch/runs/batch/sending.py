@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from llmswitch.batches import BatchJob
 from llmswitch.errors import (
@@ -20,7 +21,7 @@ from llmswitch.paths import private_file
 from llmswitch.providers.batching import Batcher, JobState, Piece
 from llmswitch.runs.batch.desk import Desk
 
-__all__ = ["error_text", "send"]
+__all__ = ["error_text", "found_again", "send"]
 
 #: what the vendor says of the job itself: sending it again would get the same answer
 _FINAL = (BadRequestError, ContentFilterError, NotFoundError)
@@ -40,6 +41,9 @@ async def send(desk: Desk, job: BatchJob) -> BatchJob:
     or a ConfigError, and then the job stays as it is.
     """
     batcher = desk.batcher(job)
+    if not desk.lines.counts(job.number).open:  # it was refused, and whoever was told so was killed
+        _path(desk, job).unlink(missing_ok=True)
+        return desk.put(job._replace(state="stored", outcome="refused"))
     again = job.state == "sending"
     if not again:
         job = desk.put(job._replace(state="sending", sent_from=desk.services.wall()))
@@ -57,9 +61,18 @@ async def send(desk: Desk, job: BatchJob) -> BatchJob:
                 desk.put(job._replace(state="prepared", said=error.message))
             raise
     desk.at("the vendor has it")
-    job = desk.put(_seen(job, found)._replace(state="sent", sent_at=found.created_at or desk.services.wall()))
-    desk.at("noted that it is sent")
-    return job
+    return _noted(desk, job, found)
+
+
+async def found_again(desk: Desk, job: BatchJob) -> BatchJob | None:
+    """A job whose sending was cut off, as it is noted once it is found at its vendor; None where it is not there.
+
+    Raises what `send` raises.
+    """
+    batcher = desk.batcher(job)
+    with _piece(desk, job) as piece:
+        found = await desk.tried(lambda attempt: _found(desk, batcher, job, piece), f"looking for {job.id}")
+    return None if found is None else _noted(desk, job, found)
 
 
 async def _handed_over(desk: Desk, batcher: Batcher, job: BatchJob, piece: Piece, *, again: bool) -> JobState:
@@ -75,20 +88,31 @@ async def _found(desk: Desk, batcher: Batcher, job: BatchJob, piece: Piece) -> J
     """The vendor's job that an attempt before this one made; it may take a moment to be listed."""
     ends = (job.sent_from or 0.0) + desk.settling_s
     while True:
-        known = desk.store.known(job.account)
+        known = desk.store.known(job.provider)
         found = [state for state in await batcher.find(piece) if state.vendor_id not in known]
         if found:
-            return found[0]
+            # of several that may be it, the one that was made right after its sending began
+            return found[0] if found[0].certain else min(found, key=lambda state: state.created_at or 0.0)
         left = ends - desk.services.wall()
         if left <= 0:
             return None
         await desk.sleep(min(_LOOK_AGAIN_S, left))
 
 
-def _seen(job: BatchJob, state: JobState) -> BatchJob:
-    return job._replace(
-        vendor_id=state.vendor_id, certain=state.certain, expires_at=state.expires_at, outcome=None, said=None
+def _noted(desk: Desk, job: BatchJob, found: JobState) -> BatchJob:
+    job = desk.put(
+        job._replace(
+            state="sent",
+            vendor_id=found.vendor_id,
+            certain=found.certain,
+            sent_at=found.created_at or desk.services.wall(),
+            expires_at=found.expires_at,
+            outcome=None,
+            said=None,
+        )
     )
+    desk.at("noted that it is sent")
+    return job
 
 
 def _refused(desk: Desk, job: BatchJob, error: ProviderError) -> BatchJob:
@@ -98,11 +122,14 @@ def _refused(desk: Desk, job: BatchJob, error: ProviderError) -> BatchJob:
     return desk.put(job._replace(state="stored", outcome="refused", said=error.message))
 
 
+def _path(desk: Desk, job: BatchJob) -> Path:
+    return desk.folder / f"{job.id}.jsonl"
+
+
 @contextmanager
 def _piece(desk: Desk, job: BatchJob) -> Iterator[Piece]:
     """The job's open lines as a file for the vendor, for as long as it is being sent."""
-    path = desk.folder / f"{job.id}.jsonl"
-    count = 0
+    path, count = _path(desk, job), 0
     try:
         try:
             path.unlink(missing_ok=True)  # a killed sending's

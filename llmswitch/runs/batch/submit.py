@@ -25,12 +25,11 @@ _NOTHING = Money(Decimal(0), Decimal(0), Decimal(0))
 
 
 class Draft(NamedTuple):
-    """A batch that is prepared in `folder` and that nobody knows of yet; `before` is one that asked the very same."""
+    """A batch that is prepared in `folder` and that nobody knows of yet."""
 
     id: str
     folder: Path
     prepared: Prepared
-    before: Batch | None
 
 
 class Expected(NamedTuple):
@@ -62,7 +61,6 @@ def drafted(
 
     `at` is told the steps (desk.py).
     """
-    services = order.services
     with folders.draft(order.batch_id) as folder:
         lines = Lines(folder / LINES)
         try:
@@ -70,8 +68,7 @@ def drafted(
         finally:
             lines.close()
         at("prepared its lines")
-        before = Batches(services.ledger.path, services.wall).same(prepared.fingerprint)
-        yield Draft(order.batch_id, folder, prepared, before)
+        yield Draft(order.batch_id, folder, prepared)
 
 
 def expected(prepared: Prepared, services: Services, answer_tokens: int | None = None) -> list[Expected]:
@@ -88,9 +85,9 @@ def _expected(prepared: Prepared, one: TargetSum, services: Services, answer_tok
     batch, standard = (services.prices.rate(call.price_key._replace(batch=b), at) for b in (True, False))
     # where nobody gives a batch rate, the usual one stands in (pricelist.py)
     known = one.way != "batch" or batch is None or standard is None or batch.prices != standard.prices
-    jobs = [job for job in prepared.jobs if job.number and (job.target, job.account) == (call.target.text, call.key)]
+    jobs = [job for job in prepared.jobs if job.number and (job.target, job.account) == (one.target, call.key)]
     return Expected(
-        target=call.target.text,
+        target=one.target,
         way=one.way,
         lines=one.tally.calls + one.cached,
         cached=one.cached,

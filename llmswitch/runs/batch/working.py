@@ -22,7 +22,7 @@ from llmswitch.runs.batch.again import tidy
 from llmswitch.runs.batch.desk import Desk
 from llmswitch.runs.batch.fetching import fetch, look, record
 from llmswitch.runs.batch.live import ask_live
-from llmswitch.runs.batch.sending import error_text, send
+from llmswitch.runs.batch.sending import error_text, found_again, send
 
 __all__ = ["Pace", "advance", "cancel", "look_around", "send_all"]
 
@@ -45,8 +45,9 @@ async def send_all(desk: Desk, pace: Pace) -> list[LLMSwitchError]:
     tidy(desk)
     problems: list[LLMSwitchError] = []
     refused: set[str] = set()
+    unsure: set[str] = set()
     for job in desk.jobs():
-        if job.state not in ("prepared", "sending") or job.account in refused:
+        if job.state not in ("prepared", "sending") or job.account in refused or job.provider in unsure:
             continue
         try:
             await (ask_live(desk, job, pace.concurrency) if job.way == "live" else send(desk, job))
@@ -54,12 +55,20 @@ async def send_all(desk: Desk, pace: Pace) -> list[LLMSwitchError]:
             problems.append(error)
             if isinstance(error, AuthenticationError | BudgetError):  # the others would hear the same
                 refused.add(job.account)
+            elif _may_be_there(desk, job):
+                unsure.add(job.provider)
     return problems
+
+
+def _may_be_there(desk: Desk, job: BatchJob) -> bool:
+    """Whether `job` may be at its vendor, which did not say. Where nothing but time and size tell jobs apart, a second
+    one like it would be taken for it."""
+    return any(now.state == "sending" and now.way == "batch" for now in desk.jobs() if now.number == job.number)
 
 
 async def look_around(desk: Desk) -> list[LLMSwitchError]:
     """Ask the vendors how every job is that they have; returns what kept them from saying."""
-    return await _each(desk, ("sent",))
+    return [*(await _each(desk, ("sent",))).values()]
 
 
 async def advance(desk: Desk, pace: Pace, *, wait: bool) -> list[LLMSwitchError]:
@@ -71,11 +80,14 @@ async def advance(desk: Desk, pace: Pace, *, wait: bool) -> list[LLMSwitchError]
     told: set[str] = set()
     while True:
         problems = await send_all(desk, pace)
-        problems += await _each(desk, ("sent", "ended", "stored"))
-        hopeless = [problem for problem in problems if not _passes(problem)]
-        under_way = sum(job.state == "sent" for job in desk.jobs())
-        if not wait or under_way + len(problems) <= len(hopeless):
+        found = await _each(desk, ("sent", "ended", "stored"))
+        problems += found.values()
+        under_way = any(job.state == "sent" and _passes(found.get(job.number)) for job in desk.jobs())
+        if not wait or not (under_way or any(map(_passes, problems))):
             return problems
+        for message in dict.fromkeys(problem.message for problem in problems if problem.message not in told):
+            told.add(message)
+            desk.watcher.told(f"{message} It is tried again.")
         for problem in problems:
             if problem.message not in told:
                 told.add(problem.message)
@@ -84,20 +96,21 @@ async def advance(desk: Desk, pace: Pace, *, wait: bool) -> list[LLMSwitchError]
         delay = min(pace.most_s, delay * _GROWTH)
 
 
-def _passes(problem: LLMSwitchError) -> bool:
+def _passes(problem: LLMSwitchError | None) -> bool:
     """Whether it may be gone by the next look: a vendor that is down is waited for, a file that breaks off is not."""
-    return can_succeed(problem) and not isinstance(problem, TruncatedError | MalformedError)
+    return problem is None or (can_succeed(problem) and not isinstance(problem, TruncatedError | MalformedError))
 
 
-async def _each(desk: Desk, states: Sequence[str]) -> list[LLMSwitchError]:
-    problems: list[LLMSwitchError] = []
+async def _each(desk: Desk, states: Sequence[str]) -> dict[int, LLMSwitchError]:
+    """What was in the way, by the numbers of the jobs."""
+    problems: dict[int, LLMSwitchError] = {}
     for job in desk.jobs():
         if job.state not in states:
             continue
         try:
             await _onwards(desk, job, states)
         except LLMSwitchError as error:
-            problems.append(error)
+            problems[job.number] = error
     return problems
 
 
@@ -117,6 +130,7 @@ async def cancel(desk: Desk) -> list[LLMSwitchError]:
 
     What was not sent yet never is.
     """
+    tidy(desk)
     problems: list[LLMSwitchError] = []
     for job in desk.jobs():
         try:
@@ -128,16 +142,18 @@ async def cancel(desk: Desk) -> list[LLMSwitchError]:
 
 async def _cancel(desk: Desk, job: BatchJob) -> None:
     if job.state == "sending" and job.way == "batch":  # it may be there: whoever is to cancel it must know its name
-        job = await send(desk, job)
+        job = await found_again(desk, job) or job
     if job.state in ("prepared", "sending"):
         never = CallInterruptedError(
             "the batch was cancelled before this line was sent.", provider=job.provider, request_model=job.request_model
         )
         desk.lines.fail_open(job.number, error_text(never))
+        desk.at("stored that it is never sent")
         job = desk.put(job._replace(state="stored", outcome="cancelled"))
         await asyncio.to_thread(record, desk, job)
     elif job.state == "sent":
         batcher, vendor_id = desk.batcher(job), job.vendor_id or ""
         with suppress(NotFoundError):  # looking at it finds out, too
             await desk.tried(lambda attempt: batcher.cancel(vendor_id), f"cancelling {job.id}")
+        desk.at("asked for its end")
         await look(desk, job)

@@ -13,6 +13,7 @@ from llmswitch.runs.bench.folder import RunFolder, find_run, list_runs
 __all__ = [
     "BLESSED",
     "LAST_GREEN",
+    "asked_otherwise",
     "difference",
     "earlier_runs",
     "find_baseline",
@@ -30,18 +31,25 @@ def difference(run: RunDocument, other: RunDocument) -> str | None:
     """In which respect the two cannot be measured against each other, as a sentence; None where they can.
 
     Cases and how they are graded, targets and judges, their models and parameters, and the load must be the same;
-    addresses, and for how long the load was offered, need not.
+    addresses, and for how long the load was offered, need not. To a batch no load is offered.
     """
     if run["fingerprint"] != other["fingerprint"]:
         return "its cases, prompts or assertions are others"
     offered, before = ({**one["options"]["load"], "duration_s": None} for one in (run, other))
-    if offered != before:
+    if offered != before and not (run.get("batch") or other.get("batch")):
         return "it offered another load (--concurrency, --rate, --arrival, --no-pace)"
     judges, graded = run.get("judges", {}), other.get("judges", {})
     if judges.keys() != graded.keys():
         return f"it was graded by {', '.join(graded) or 'no model'}"
     found = (f"its judge {name} had {changed}" for name in judges if (changed := _changed(judges[name], graded[name])))
     return _others_asked(run, other) or next(found, None)
+
+
+def asked_otherwise(run: RunDocument, other: RunDocument) -> str | None:
+    """Why the two tell no time and no cost of each other, though they asked the same: one was asked by batch."""
+    if bool(run.get("batch")) == bool(other.get("batch")):
+        return None
+    return "it was asked by batch" if other.get("batch") else "it was not asked by batch"
 
 
 def _others_asked(run: RunDocument, other: RunDocument) -> str | None:
@@ -70,7 +78,8 @@ def _changed(one: Any, before: Any) -> str | None:
 def find_baseline(named: str, base: Path, run: RunDocument, warn: Callable[[str], None]) -> RunFolder | None:
     """The run that `--baseline named` means: `last-green`, `blessed`, or whatever `find_run` finds.
 
-    The first two are the newest earlier run of the same cases, targets and parameters, None where there is none.
+    The first two are the newest earlier run of the same cases, targets and parameters, and by batch where this one is,
+    None where there is none. By name, a batch may be held against a run that was none: their scores may be compared.
     Raises ConfigError where one that was named is of others, or has not ended.
     """
     if named in (LAST_GREEN, BLESSED):
@@ -90,7 +99,7 @@ def _newest(named: str, base: Path, run: RunDocument, warn: Callable[[str], None
     for folder, document in earlier_runs(base, run, warn)[::-1]:
         if not is_green(document) or (named == BLESSED and not document.get("blessed")):
             continue
-        reason = difference(run, document)
+        reason = difference(run, document) or asked_otherwise(run, document)
         if reason is None:
             return folder
         passed_over = passed_over or f"run {folder.id} is no baseline any more: {reason}."

@@ -13,6 +13,7 @@ __all__ = [
     "Percentiles",
     "RunDocument",
     "TargetDocument",
+    "unmeasured",
 ]
 
 
@@ -39,6 +40,19 @@ class ClientDocument(TypedDict):
     asked_rps: float | None
     paced: bool
     in_flight: float | None
+
+
+def unmeasured() -> ClientDocument:
+    """How this machine did while it did not measure."""
+    return ClientDocument(
+        loop_lag_p99_s=None,
+        cpu_fraction=None,
+        saturated=False,
+        offered_rps=None,
+        asked_rps=None,
+        paced=False,
+        in_flight=None,
+    )
 
 
 class TargetDocument(TypedDict):
@@ -130,6 +144,8 @@ class RunDocument(TypedDict):
     #: seconds during which requests were offered, over all sittings of a resumed run
     measured_s: float
     profile: str | None
+    #: whether the samples were asked as a batch: no time is known then, and cost is at the batch rate
+    batch: NotRequired[bool]
     #: `Options`, as JSON
     options: dict[str, Any]
     #: what else of the command line it takes to go on

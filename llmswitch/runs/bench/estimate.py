@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from llmswitch.pricing import Prices
+from llmswitch.pricing import PriceKey, Prices
+from llmswitch.runs.batch.plan import batching_of
+from llmswitch.runs.bench.model import Options
 from llmswitch.runs.bench.targets import BenchTarget, asked
 from llmswitch.suites.model import Suite
 from llmswitch.types import Cost
@@ -27,9 +29,9 @@ class Estimate(NamedTuple):
 
 
 def estimates(
-    suite: Suite, targets: Sequence[BenchTarget], repeats: int, prices: Prices, at: float
+    suite: Suite, targets: Sequence[BenchTarget], options: Options, prices: Prices, at: float
 ) -> tuple[Estimate, ...]:
-    """Every target's part of a closed loop, from the mean size of its prompts."""
+    """Every target's part of a closed loop, or of a batch, from the mean size of its prompts."""
     calls, sizes = [0] * len(targets), [0] * len(targets)
     for case in suite.cases():
         for place, target in enumerate(targets):
@@ -37,15 +39,27 @@ def estimates(
                 calls[place] += 1
                 sizes[place] += asked(target.call, case).text_bytes
     return tuple(
-        _estimate(target, count * repeats, -(-size // max(1, count)), prices, at)
+        _estimate(_rated(target, options), count * options.repeats, -(-size // max(1, count)), prices, at)
         for target, count, size in zip(targets, calls, sizes, strict=True)
     )
 
 
-def _estimate(target: BenchTarget, calls: int, prompt_bytes: int, prices: Prices, at: float) -> Estimate:
+class _Rated(NamedTuple):
+    target: BenchTarget
+    price_key: PriceKey
+
+
+def _rated(target: BenchTarget, options: Options) -> _Rated:
+    """What its answers are priced by: at the batch rate, where it has a batch interface to ask it through."""
+    batch = options.batch and batching_of(target.call, live=False)[0] is not None
+    return _Rated(target, target.call.price_key._replace(batch=batch))
+
+
+def _estimate(rated: _Rated, calls: int, prompt_bytes: int, prices: Prices, at: float) -> Estimate:
+    target = rated.target
     request = target.call.request
     answer = min(ANSWER_TOKENS, request.parameters.max_tokens or ANSWER_TOKENS)
-    found = prices.estimate(prompt_bytes, answer, target.call.price_key, at)
+    found = prices.estimate(prompt_bytes, answer, rated.price_key, at)
     cost = None
     if found is not None and found.high is not None:
         cost = found.high._replace(amount=found.high.amount * calls, exact=False)

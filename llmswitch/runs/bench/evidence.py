@@ -95,7 +95,8 @@ def _rows(
             duration_p50_s=median(found.durations) if found.durations else None,
             output_tokens_per_s=median(found.speeds) if found.speeds else None,
             time_to_first_token_s=median(found.first_tokens) if found.first_tokens else None,
-            cost=found.cost,
+            # at the batch rate it says nothing of what a call will cost
+            cost=None if document.get("batch") else found.cost,
             samples=found.samples,
             input_tokens=found.input if found.counted else None,
             output_tokens=found.output if found.counted else None,

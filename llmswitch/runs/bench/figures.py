@@ -170,8 +170,8 @@ class _Compared(NamedTuple):
 _BETTER = {"score": 1, "cost": -1, "duration": -1}
 
 
-def comparison_documents(data: RunData, alpha: float = 0.05) -> list[ComparisonDocument]:
-    """Each two targets, by score, cost and duration, on the cases that both were asked.
+def comparison_documents(data: RunData, alpha: float = 0.05, *, timed: bool = True) -> list[ComparisonDocument]:
+    """Each two targets, by score, cost and, where samples are `timed`, duration, on the cases that both were asked.
 
     `verdict` is of b against a: `better`, `worse`, `undecided`, or `unknown` where nothing is there to compare. Score
     and cost: the difference of the means, its interval by the paired bootstrap, its p-value by swapping the two
@@ -179,7 +179,12 @@ def comparison_documents(data: RunData, alpha: float = 0.05) -> list[ComparisonD
     p-value by Wilcoxon's signed-rank test on the log ratios, as times have tails and an outlier must not decide.
     """
     pairs = {(a, b): pair(data.targets[a], data.targets[b]) for a, b in combinations(data.targets, 2)}
-    found = [_compare(a, b, metric, both) for (a, b), both in pairs.items() for metric in _BETTER]
+    found = [
+        _compare(a, b, metric, both)
+        for (a, b), both in pairs.items()
+        for metric in _BETTER
+        if timed or metric != "duration"
+    ]
     tested = [one for one in found if one.p is not None]
     corrected = dict(zip(map(id, tested), holm([one.p for one in tested if one.p is not None]), strict=True))
     return [_comparison(one, corrected.get(id(one)), pairs[one.a, one.b], alpha, len(tested)) for one in found]

@@ -28,7 +28,7 @@ __all__ = ["SCHEMA", "RunFolder", "find_run", "list_runs", "new_run"]
 SCHEMA = "llmswitch/run/1"
 _ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4}")
 #: what every run.json says
-_FIELDS = frozenset(RunDocument.__annotations__) - {"blessed", "judges"}
+_FIELDS = frozenset(RunDocument.__annotations__) - {"batch", "blessed", "judges"}
 _DOCUMENT, _SAMPLES, _PENDING, _BLESSED = "run.json", "samples.jsonl", "pending.jsonl", "blessed"
 
 

@@ -15,9 +15,9 @@ from llmswitch.runs.bench.document import CheckDocument, GateDocument
 from llmswitch.runs.bench.figures import good_samples
 from llmswitch.runs.bench.model import Slo
 from llmswitch.runs.bench.pairs import pair
-from llmswitch.runs.bench.rules import DEFAULT_BASELINE_RULES, CaseRule, Rule, parse_rules, slo_text
+from llmswitch.runs.bench.rules import DEFAULT_BASELINE_RULES, TIMED, CaseRule, Rule, parse_rules, slo_text
 
-__all__ = ["GateInput", "judge_gate"]
+__all__ = ["GateInput", "judge_gate", "without_times"]
 
 #: from the worst on: what any check says, the gate says
 _VERDICTS = ("fail", "inconclusive", "pass", "not judged")
@@ -28,7 +28,8 @@ _NOTHING = Finding()
 class GateInput(NamedTuple):
     """What the gate is told. `baseline_id` is the baseline that was asked for, `baseline` its samples, None where there
     is none. `asserted` tells whether the suite has an assertion. Where more than `max_errors` of a target's calls
-    failed, in either run, nothing is said of those that did not.
+    failed, in either run, nothing is said of those that did not. `unlike` tells of rules, by their metric and kind, why
+    they are not judged.
     """
 
     run: RunData
@@ -39,6 +40,22 @@ class GateInput(NamedTuple):
     max_errors: float = 0.2
     baseline: RunData | None = None
     baseline_id: str | None = None
+    unlike: Mapping[tuple[str, str], str] = {}
+
+
+def without_times(batch: bool, baseline: bool | None) -> dict[tuple[str, str], str]:
+    """Which rules are not judged, and why, where the run was asked as a `batch`, or its `baseline` was; that is None
+    where there is none. A batch tells no time, and its answers are paid at another rate."""
+    found: dict[tuple[str, str], str] = {}
+    if batch:
+        found |= {(metric, kind): "a batch tells no time" for metric in TIMED for kind in ("share", "change", "bound")}
+    elif baseline:
+        why = "the baseline was asked by batch, which tells no time"
+        found |= {(metric, kind): why for metric in TIMED for kind in ("share", "change")}
+    if baseline is not None and batch != baseline:
+        asked = "run" if batch else "baseline"
+        found |= {("cost", kind): f"the {asked} alone was paid at the batch rate" for kind in ("share", "change")}
+    return found
 
 
 def judge_gate(given: GateInput) -> GateDocument:
@@ -100,6 +117,9 @@ def _findings(rules: Sequence[Rule], target: str, given: GateInput) -> Iterator[
         sides = (
             {"the run": data} if rule.kind == "bound" or before is None else {"the run": data, "the baseline": before}
         )
+        if (rule.metric, rule.kind) in given.unlike:
+            yield _Tested(rule, target, _NOTHING)
+            continue
         missing = "" if rule.metric == "errors" else _too_many_errors(rule, sides, given.max_errors)
         if missing:
             finding = Finding(missing=missing)
@@ -123,6 +143,9 @@ def _too_many_errors(rule: Rule, sides: Mapping[str, TargetData], most: float) -
 
 def _check(one: _Tested, p: float | None, given: GateInput, tests: int) -> CheckDocument:
     rule, target, finding = one
+    unlike = given.unlike.get((rule.metric, rule.kind))
+    if unlike is not None:
+        return _document(rule.text, target, "not judged", f"{rule.text} is not judged: {unlike}.")
     if p is None:
         none = rule.kind != "bound" and given.baseline is None
         verdict = "not judged" if none else "inconclusive"

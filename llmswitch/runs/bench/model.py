@@ -50,6 +50,8 @@ class Options:
     alpha: float = 0.05
     #: the share of a target's samples that may fail before nothing is said of it
     max_errors: float = 0.2
+    #: whether the samples are asked as a batch, which tells no time
+    batch: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON."""

@@ -25,7 +25,8 @@ def prunable(runs: Sequence[_Run], *, before: float | None = None, keep: int | N
     going: list[_Run] = []
     seen, greens = Counter[object](), set[object]()
     for folder, document in reversed(runs):
-        job = (document["suite"], frozenset(target["target"] for target in document["targets"]))
+        targets = frozenset(target["target"] for target in document["targets"])
+        job = (document["suite"], targets, bool(document.get("batch")))
         seen[job] += 1
         newest_green = is_green(document) and job not in greens
         if newest_green:

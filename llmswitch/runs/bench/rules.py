@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from llmswitch.errors import ConfigError
 from llmswitch.runs.bench.model import Slo
 
-__all__ = ["DEFAULT_BASELINE_RULES", "CaseRule", "Rule", "parse_rules", "parse_slo", "slo_text"]
+__all__ = ["DEFAULT_BASELINE_RULES", "TIMED", "CaseRule", "Rule", "parse_rules", "parse_slo", "slo_text"]
 
 #: what holds where a baseline is given and no rule
 DEFAULT_BASELINE_RULES = ("score:-2pp", "p95.duration:+10%", "cost:+5%")
@@ -45,6 +45,10 @@ _METRICS = {
     "errors": _SHARE._replace(worse=1),
     "cost": _Metric(1, False, {"%": 0.01}, {"": 1.0}),
 }
+
+
+#: the metrics that are worked out from times
+TIMED = frozenset(name for name, metric in _METRICS.items() if metric.timed)
 
 
 class Rule(NamedTuple):

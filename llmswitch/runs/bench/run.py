@@ -25,10 +25,10 @@ from llmswitch.runs.bench.client import Pace, Watch
 from llmswitch.runs.bench.document import ClientDocument
 from llmswitch.runs.bench.folder import RunFolder
 from llmswitch.runs.bench.grading import Graders, Grading
-from llmswitch.runs.bench.model import Key, Options, SampleRow
+from llmswitch.runs.bench.marking import Marking
+from llmswitch.runs.bench.model import Options, SampleRow
 from llmswitch.runs.bench.plan import Planned, arrivals, blocks, key_of
 from llmswitch.runs.bench.room import Room
-from llmswitch.runs.bench.rows import RowLog, mend, read_rows
 from llmswitch.runs.bench.samples import answered_row, blank_row, failed_row
 from llmswitch.runs.bench.targets import BenchTarget, asked
 from llmswitch.runs.compare import connected
@@ -37,7 +37,7 @@ from llmswitch.runs.route import Route
 from llmswitch.runs.shared import Shared
 from llmswitch.suites.model import Suite
 
-__all__ = ["Bench", "Outcome", "Watcher", "run_bench"]
+__all__ = ["Bench", "Outcome", "Watcher", "leaf_errors", "run_bench"]
 
 #: samples under way or waiting for their grade, before no more are asked
 _MOST_OPEN = 2000
@@ -159,7 +159,7 @@ class _Sitting:
         self.clock = asking.services.clock
         self.watch = Watch(clock=self.clock, cpu=time.thread_time)
         self.pace = Pace(clock=self.clock, cpu=time.thread_time)
-        self.samples, self.pending = RowLog(bench.folder.samples), RowLog(bench.folder.pending)
+        self.marking = Marking(bench.folder, graders)
         load = bench.options.load
         most = [1 if target.call.vendor.one_at_a_time else load.concurrency for target in bench.targets]
         self.slots = [asyncio.Semaphore(count) for count in most]
@@ -167,10 +167,6 @@ class _Sitting:
         #: failures of each target since the run began; None once it answered
         self.failures: list[int | None] = [0] * len(bench.targets)
         self.last_kinds = [ProviderError.kind] * len(bench.targets)
-        #: the hashes of the keys of what earlier sittings left on disk: of a key itself there is more to keep
-        self.done: set[int] = set()
-        #: answers on disk that were not graded yet
-        self.left: dict[Key, SampleRow] = {}
         #: calls whose answer is still to come
         self.arriving = 0
         self.offered = 0
@@ -188,10 +184,10 @@ class _Sitting:
     async def made(self) -> Outcome:
         """The whole sitting."""
         interrupted, error = False, None
-        await asyncio.to_thread(self._recall)
+        await asyncio.to_thread(self.marking.recall, self._saw)
         try:
             await self._warm_up()
-            self.watcher.began(len(self.done))
+            self.watcher.began(len(self.marking.done))
             self.began = self.clock()
             self.watch.start()
             error = await self._taken()
@@ -201,11 +197,10 @@ class _Sitting:
             error = failed
         finally:
             await self.watch.stop()
-            await self.samples.aclose()
-            await self.pending.aclose()
+            await self.marking.aclose()
         outcome = Outcome(self.client(), self._measured_s(), dict(self.warmup), interrupted, error)
         if outcome.complete:
-            self.bench.folder.pending.unlink(missing_ok=True)  # all of it is among the samples
+            self.marking.tidy()
         return outcome
 
     async def _taken(self) -> LLMSwitchError | None:
@@ -224,24 +219,8 @@ class _Sitting:
                 await self.watch.stop()  # judges take their time: that is no vendor's, and no load
                 self.graders.no_more()
         except* _Stopped as stopped:
-            errors += [one.error for one in _leaves(stopped)]
+            errors += [one.error for one in leaf_errors(stopped)]
         return errors[0] if errors else self.over_budget
-
-    def _recall(self) -> None:
-        """What is on disk: samples that count, and answers that are still to be graded."""
-        folder = self.bench.folder
-        for path in (folder.samples, folder.pending):
-            mend(path)
-        for row in folder.rows():
-            self.done.add(hash(row.key))
-            self._saw(row)
-        self.left = {row.key: row for row in read_rows(folder.pending) if hash(row.key) not in self.done}
-        for row in self.left.values():
-            self._saw(row)
-        beside = {(row.case, row.repeat) for row in self.left.values()}
-        for row in folder.rows() if beside else ():
-            if (row.case, row.repeat) in beside:
-                self.graders.remember(row)
 
     def _saw(self, row: SampleRow) -> None:
         """Take a row of an earlier sitting into account."""
@@ -274,7 +253,8 @@ class _Sitting:
             return self.before_s < (options.load.duration_s or 0.0)
         planned = blocks(self.bench.suite, self.labels, repeats=options.repeats, seed=options.seed)
         keys = (key_of(call, self.labels) for block in planned for call in block.calls())
-        return any(hash(key) not in self.done and key not in self.left for key in keys)
+        done, left = self.marking.done, self.marking.left
+        return any(hash(key) not in done and key not in left for key in keys)
 
     async def _closed_loop(self, group: asyncio.TaskGroup) -> None:
         """At most so many calls to each target at a time. Who is slow holds up the rest: a block's calls must stay
@@ -285,7 +265,7 @@ class _Sitting:
                 if self._is_done(planned):
                     continue
                 await self.open.acquire()
-                if key_of(planned, self.labels) not in self.left:
+                if key_of(planned, self.labels) not in self.marking.left:
                     await self.slots[planned.target].acquire()
                     if options.load.paced:
                         await self.pace.turn()
@@ -331,26 +311,19 @@ class _Sitting:
                     yield planned
 
     def _is_done(self, planned: Planned) -> bool:
-        key = key_of(planned, self.labels)
-        if hash(key) not in self.done:
-            return False
-        self.graders.skipped(planned.case, key)
-        return True
+        return self.marking.is_done(planned.case, key_of(planned, self.labels))
 
     async def _one(self, planned: Planned, due: float | None, slot: asyncio.Semaphore | None) -> None:
         """One sample, from asking to its row on disk."""
         try:
-            row = self.left.pop(key_of(planned, self.labels), None)
+            row = self.marking.left.pop(key_of(planned, self.labels), None)
             known = row is not None
             try:
                 row = row or await self._asked(planned, due, slot)
                 self.graders.arrived(planned.case, row)
             finally:
                 self.arriving -= 1
-            if row.answered and not known and self.graders.takes_time(planned.case):
-                await self.pending.append(row.as_dict())
-            row = await self.graders.graded(planned.case, row)
-            await self.samples.append(row.as_dict())
+            row = await self.marking.marked(planned.case, row, known=known)
         except BudgetError as error:
             self.over_budget = self.over_budget or error
             self.watcher.told(f"the budget is used up: waiting for {self.arriving} answers that are under way")
@@ -417,9 +390,10 @@ class _Sitting:
         )
 
 
-def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[Any]:
+def leaf_errors(group: BaseExceptionGroup[Any]) -> Iterator[Any]:
+    """What a task group raised, out of its groups."""
     for one in group.exceptions:
         if isinstance(one, BaseExceptionGroup):
-            yield from _leaves(one)
+            yield from leaf_errors(one)
         else:
             yield one

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from llmswitch.errors import StorageError
 from llmswitch.runs.bench.data import RunData
-from llmswitch.runs.bench.document import ClientDocument, GateDocument, RunDocument
+from llmswitch.runs.bench.document import ClientDocument, GateDocument, RunDocument, unmeasured
 from llmswitch.runs.bench.figures import TargetHead, comparison_documents, target_documents
 from llmswitch.runs.bench.folder import SCHEMA, RunFolder
-from llmswitch.runs.bench.gate import GateInput, judge_gate
+from llmswitch.runs.bench.gate import GateInput, judge_gate, without_times
 from llmswitch.runs.bench.model import Options
 from llmswitch.runs.bench.rules import parse_rules
 from llmswitch.runs.bench.targets import BenchTarget
@@ -69,21 +70,14 @@ def begun(head: Head) -> RunDocument:
         finished_at=None,
         measured_s=0.0,
         profile=head.profile,
+        batch=head.options.batch,
         options=head.options.as_dict(),
         asked=dict(head.asked),
         judges=_judges(head.suite, head.judges),
         cases=head.suite.count,
         planned=head.planned,
         warmup={"samples": 0, "errors": 0},
-        client=ClientDocument(
-            loop_lag_p99_s=None,
-            cpu_fraction=None,
-            saturated=False,
-            offered_rps=None,
-            asked_rps=None,
-            paced=False,
-            in_flight=None,
-        ),
+        client=unmeasured(),
         targets=target_documents(RunData(), heads, measured_s=0.0, slo=head.options.slo),
         comparisons=[],
         gate=GateDocument(
@@ -128,12 +122,20 @@ def summarised(folder: RunFolder, ended: Ended | None = None) -> RunDocument:
         for target in document["targets"]
     }
     document["targets"] = target_documents(data, heads, measured_s=document["measured_s"], slo=options.slo)
-    document["comparisons"] = comparison_documents(data, options.alpha)
+    document["comparisons"] = comparison_documents(data, options.alpha, timed=not options.batch)
     document["gate"] = _judged(document, data, options)
     gone = _gone(document["gate"]["baseline"])
     if gone is not None and gone not in document["warnings"]:
         document["warnings"].append(gone)
     return document
+
+
+def _is_batch(baseline: RunFolder) -> bool:
+    """Whether the baseline was asked as a batch. One that lost its run.json has lost its samples."""
+    try:
+        return bool(baseline.read().get("batch"))
+    except StorageError:
+        return False
 
 
 def _gone(baseline: str | None) -> str | None:
@@ -167,6 +169,7 @@ def _judged(document: RunDocument, data: RunData, options: Options) -> GateDocum
             max_errors=options.max_errors,
             baseline=None if baseline is None else RunData.read(baseline.rows()),
             baseline_id=options.baseline if baseline is None else baseline.id,
+            unlike=without_times(options.batch, None if baseline is None else _is_batch(baseline)),
         )
     )
     gate["baseline"] = found

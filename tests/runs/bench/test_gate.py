@@ -11,7 +11,7 @@ import pytest
 
 from llmswitch.runs.bench.data import RunData
 from llmswitch.runs.bench.document import GateDocument
-from llmswitch.runs.bench.gate import GateInput, judge_gate
+from llmswitch.runs.bench.gate import GateInput, judge_gate, without_times
 from llmswitch.runs.bench.model import SampleRow, Slo
 from llmswitch.runs.bench.rules import parse_rules
 
@@ -225,3 +225,24 @@ def test_without_a_change_the_gate_fails_as_seldom_as_it_says() -> None:
         )  # fmt: skip
         fails += found["verdict"] == "fail"
     assert 2 <= fails <= 20
+
+
+@pytest.mark.parametrize(
+    ("batch", "baseline", "not_judged"),
+    [
+        (False, None, set()),
+        (False, False, set()),
+        (False, True, {"p95.duration:+10%", "cost:+5%"}),
+        (True, False, {"p95.duration:+10%", "p95.duration>9s", "cost:+5%"}),
+        (True, True, {"p95.duration:+10%", "p95.duration>9s"}),
+    ],
+)
+def test_times_and_cost_of_a_batch_are_held_against_nothing_that_is_none(
+    batch: bool, baseline: bool | None, not_judged: set[str]
+) -> None:
+    rules = ("score:-2pp", "p95.duration:+10%", "p95.duration>9s", "cost:+5%", "cost>0.02")
+    before = None if baseline is None else night(1)
+    found = judged(night(2), *rules, baseline=before, baseline_id=before and "b", unlike=without_times(batch, baseline))
+    skipped = not_judged if baseline is not None else {"score:-2pp", "p95.duration:+10%", "cost:+5%"}
+    assert {rule for rule, verdict in verdicts(found).items() if verdict == "not judged"} == skipped
+    assert all("is not judged: " in check["reason"] for check in found["checks"] if check["rule"] in not_judged)

@@ -31,7 +31,7 @@ from llmswitch.runs.batch.prepare import Order
 from llmswitch.runs.batch.submit import drafted, keep, limits_of
 from llmswitch.runs.batch.working import Pace, advance, cancel, send_all
 
-__all__ = ["Life", "Rows", "lines_of", "lived", "services_of"]
+__all__ = ["Life", "folders_of", "lines_of", "lived", "services_of", "settings_of", "submitted"]
 
 PACE = Pace(concurrency=1, first_s=0.01, most_s=0.05)
 #: modules that every life imports, once for all of them
@@ -57,9 +57,6 @@ class Life(NamedTuple):
     def output(self) -> Path:
         """Where the rows go."""
         return self.home / "out.jsonl"
-
-
-Rows = list[tuple[int, str | None, str | None]]
 
 
 class _Nobody:
@@ -89,7 +86,7 @@ def lines_of(life: Life, batch: Batch) -> Lines:
     return Lines(folders_of(life).of(batch.id) / LINES)
 
 
-def _submitted(life: Life, at: Callable[[str], None]) -> Batch:
+def submitted(life: Life, at: Callable[[str], None]) -> Batch:
     """The batch of the life's prompts: the one that is noted, or else a new one."""
     settings, folders = settings_of(life), folders_of(life)
     services = services_of(settings)
@@ -139,7 +136,7 @@ def _live(life: Life, step: str, nth: int) -> None:
         if done == step and next(seen) == nth:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    batch = _submitted(life, at)
+    batch = submitted(life, at)
     with folders_of(life).locked(batch.id):
         asyncio.run(_worked_on(life, batch, at))
     lines = lines_of(life, batch)

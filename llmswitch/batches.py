@@ -123,6 +123,8 @@ class Batches(NamedTuple):
 
     def find(self, name: str) -> Batch:
         """The batch whose id is `name`, or begins with it; ConfigError where there is none, or more than one."""
+        if not name:  # a script's variable that nothing set: every id begins with it
+            raise ConfigError("an empty id names no batch: 'llmswitch batch status' lists them.")
         found = [batch for batch in self.all() if batch.id.startswith(name)]
         exact = [batch for batch in found if batch.id == name]
         if len(exact or found) == 1:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llmswitch.database import storage_errors
+from llmswitch.errors import StorageError
 from llmswitch.paths import private_file
 from llmswitch.text import encodable
 
@@ -104,9 +105,12 @@ class Counts(NamedTuple):
 
 
 class Lines:
-    """The file at `path`, made where it is missing; every method raises StorageError. For one thread at a time."""
+    """The file at `path`, made where it is missing; every method raises StorageError. For one thread at a time.
 
-    def __init__(self, path: Path) -> None:
+    `holds` is how many lines a batch that is noted has: a file that holds others would have its answers thrown away.
+    """
+
+    def __init__(self, path: Path, holds: int | None = None) -> None:
         self.path = path
         with _errors(path):
             private_file(path)
@@ -117,6 +121,12 @@ class Lines:
                 self._connection.execute("PRAGMA synchronous = NORMAL")
                 for statement in _SCHEMA:
                     self._connection.execute(statement)
+                found = self._connection.execute("SELECT coalesce(max(number), 0) FROM lines").fetchone()[0]
+                if holds not in (None, found):
+                    raise StorageError(
+                        f"{path} holds {found:,} lines, and the batch has {holds:,}: bring the whole file back, or "
+                        "send them anew with 'llmswitch batch submit FILE --again'."
+                    )
             except BaseException:
                 self._connection.close()
                 raise

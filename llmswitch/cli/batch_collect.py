@@ -30,11 +30,11 @@ from llmswitch.cli.shell import Shell, as_json
 from llmswitch.errors import ConfigError, LLMSwitchError
 from llmswitch.reports.batch import line_document
 from llmswitch.reports.rows import count, money
-from llmswitch.runs.batch.again import Smaller, deal_again
+from llmswitch.runs.batch.again import Smaller
 from llmswitch.runs.batch.folder import LINES
 from llmswitch.runs.batch.output import written
 from llmswitch.runs.batch.submit import limits_of
-from llmswitch.runs.batch.working import Pace, advance, send_all
+from llmswitch.runs.batch.working import Pace, advance, send_again
 from llmswitch.targets import integer, number
 
 __all__ = ["app"]
@@ -133,15 +133,16 @@ def retry(
     problems: list[LLMSwitchError] = []
     for batch in which(shell, ids or ()):
 
-        async def send_again(batch: Batch, watch: Watch) -> list[LLMSwitchError]:
+        async def go(batch: Batch, watch: Watch) -> list[LLMSwitchError]:
             async with desk_of(shell, batch, asked, watch) as desk:
-                jobs = deal_again(desk, limits_of(desk.services), smaller)
-                lines = sum(job.lines for job in jobs)
-                watch.told(f"{batch.id}: {lines:,} lines are sent once more, in {len(jobs):,} jobs")
-                return await send_all(desk, pace)
+                _, found = await send_again(desk, limits_of(desk.services), smaller, pace)
+                return found
 
-        with folders_of(shell).locked(batch.id), Watch(shell) as watch:
-            problems += asyncio.run(send_again(batch, watch))
+        try:
+            with folders_of(shell).locked(batch.id), Watch(shell) as watch:
+                problems += asyncio.run(go(batch, watch))
+        except LLMSwitchError as error:  # of this batch: the next one may go
+            problems.append(error)
     code = tell(shell, problems)
     if code:
         raise typer.Exit(code)
@@ -175,18 +176,21 @@ def _how_far(shell: Shell, batches: Sequence[Batch]) -> str:
     standings = [standing_of(shell, batch) for batch in batches]
     lines = sum(one.counts.open for one in standings if one.counts)
     jobs = sum(job.state != "done" for one in standings for job in one.jobs)
-    return f"{count(lines)} lines in {count(jobs)} job{'s' if jobs != 1 else ''} are not answered yet"
+    told = f"{count(jobs)} job{'s' if jobs != 1 else ''}"
+    if not lines:  # they cannot be read, or all are there and not on record yet
+        return f"{told} could not be collected"
+    return f"{count(lines)} lines in {told} are not answered yet"
 
 
 def _write(shell: Shell, batch: Batch, stream: TextIO, *, skip_open: bool) -> tuple[int, int]:
     """Every line of the batch; how many are answered, and how many failed."""
     path = folders_of(shell).of(batch.id) / LINES
     if not path.exists():
-        raise ConfigError(f"the questions and answers of {batch.id} are gone: {path.parent} is not there.")
+        raise ConfigError(f"the questions and answers of {batch.id} are gone: {path} is not there.")
     ways = {job.number: job.way for job in store_of(shell).jobs(batch.id)}
     ascii_only = "utf" not in (stream.encoding or "").lower()
     answered = failed = 0
-    lines = Lines(path)
+    lines = Lines(path, batch.lines)
     try:
         for outcome in lines.outcomes():
             if outcome.answer is None and outcome.error is None and skip_open:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,7 +13,7 @@ from llmswitch.batches import Batch, Batches
 from llmswitch.cli.batch_watch import Watch
 from llmswitch.cli.options import switch_flags
 from llmswitch.cli.shell import Shell
-from llmswitch.errors import ConfigError, LLMSwitchError
+from llmswitch.errors import ConfigError, LLMSwitchError, StorageError
 from llmswitch.paths import Paths
 from llmswitch.reports.rows import money, plain
 from llmswitch.runs.ask import Services
@@ -90,13 +91,13 @@ def desk_of(shell: Shell, batch: Batch, asked: Asked, watch: Watch) -> Desk:
     """A desk to work on `batch`, with the settings that it was submitted with. Raises ConfigError."""
     folder = folders_of(shell).of(batch.id)
     if not (folder / LINES).exists():
-        raise ConfigError(f"the questions and answers of {batch.id} are gone: {folder} is not there.")
+        raise ConfigError(f"the questions and answers of {batch.id} are gone: {folder / LINES} is not there.")
     settings = asked.settings(shell, batch.profile)
     return Desk(batch, folder, settings, services_of(shell, settings, asked), watch)
 
 
 def standing_of(shell: Shell, batch: Batch) -> Standing:
-    """How far it is, without asking anybody."""
+    """How far it is, without asking anybody; lines that cannot be read cost a warning."""
     from llmswitch.batchlines import Lines
     from llmswitch.reports.batch import Standing
 
@@ -104,11 +105,12 @@ def standing_of(shell: Shell, batch: Batch) -> Standing:
     jobs = store_of(shell).jobs(batch.id)
     if not path.exists():
         return Standing(batch, jobs, None)
-    lines = Lines(path)
     try:
-        return Standing(batch, jobs, lines.counts())
-    finally:
-        lines.close()
+        with closing(Lines(path, batch.lines)) as lines:
+            return Standing(batch, jobs, lines.counts())
+    except StorageError as error:
+        shell.warn(error.message)
+        return Standing(batch, jobs, None)
 
 
 def tell(shell: Shell, problems: Sequence[LLMSwitchError]) -> int:
@@ -121,7 +123,7 @@ def tell(shell: Shell, problems: Sequence[LLMSwitchError]) -> int:
 def confirm(shell: Shell, found: Sequence[Expected], limit: Decimal | None, *, piped: bool = False) -> None:
     """Ask whoever is there where it costs more than `limit` USD (None: any amount may be spent); ConfigError where
     nobody is, as where the input is `piped`, or says no."""
-    likely = (one.cost.high if one.cost.about is None else one.cost.about for one in found)
+    likely = (one.most if one.cost.about is None else one.cost.about for one in found)
     total = sum((amount for amount in likely if amount is not None), Decimal(0))
     if limit is None or total <= limit:
         return

@@ -13,7 +13,8 @@ from llmswitch.cli.options import Json, MaxRetries, Profile, Quiet, Timeout, Tru
 from llmswitch.cli.shell import Shell
 from llmswitch.cli.times import duration_s
 from llmswitch.errors import ConfigError, LLMSwitchError
-from llmswitch.reports.batch import batches_document, batches_table, jobs_table
+from llmswitch.reports.batch import batches_document, batches_table, jobs_table, narrowed
+from llmswitch.runs.batch.folder import AtWorkError
 from llmswitch.runs.batch.working import cancel as cancel_batch
 from llmswitch.runs.batch.working import look_around
 
@@ -56,11 +57,13 @@ def status(
     elif not standings:
         shell.note("there is no batch: 'llmswitch batch submit FILE' makes one.")
     else:
-        shell.table(batches_table(standings))
+        table = batches_table(standings)
+        shell.table(table, narrow=narrowed(table))
         if ids:
             for one in standings:
                 shell.line()
-                shell.table(jobs_table(one))
+                table = jobs_table(one)
+                shell.table(table, narrow=narrowed(table))
     _say_why(shell, problems)
     code = tell(shell, problems)
     if code:
@@ -84,7 +87,10 @@ def _looked(shell: Shell, batch: Batch, asked: Asked) -> list[LLMSwitchError]:
     try:
         with folders_of(shell).locked(batch.id), Watch(shell) as watch:
             return asyncio.run(look())
-    except ConfigError as error:  # of one batch: another process works on it, its profile is gone
+    except AtWorkError:
+        shell.note(f"{batch.id}: another llmswitch is at work on it; this is what that has noted.")
+        return []
+    except ConfigError as error:  # of one batch: its profile is gone
         return [error]
 
 
@@ -109,8 +115,11 @@ def cancel(
             async with desk_of(shell, batch, asked, watch) as desk:
                 return await cancel_batch(desk)
 
-        with folders_of(shell).locked(batch.id), Watch(shell) as watch:
-            problems += asyncio.run(end(batch, watch))
+        try:
+            with folders_of(shell).locked(batch.id), Watch(shell) as watch:
+                problems += asyncio.run(end(batch, watch))
+        except LLMSwitchError as error:  # of this batch: the next one may be ended
+            problems.append(error)
         shell.note(f"{batch.id}: {standing_of(shell, batch).state}")
     code = tell(shell, problems)
     if code:

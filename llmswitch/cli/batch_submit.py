@@ -168,9 +168,17 @@ def _submit(shell: Shell, asked: Asked, plan: Plan, wishes: _Wishes, pace: Pace)
     code = tell(shell, problems)
     if wishes.as_json:
         shell.json(told)
-    again = "the same command goes on" if code else f"llmswitch batch collect {batch.id} --wait -o answers.jsonl"
-    shell.note(f"{batch.id}: {'not all of it is sent: ' if code else 'handed in. To get the answers: '}{again}")
-    return code
+    refused = [job for job in store_of(shell).jobs(batch.id) if job.outcome == "refused"]
+    for job in refused:
+        shell.error(f"{job.target}, {job.lines:,} lines: {job.said}")
+    if code:
+        further = "not all of it is sent: the same command goes on"
+    elif refused:
+        further = f"not all of it was taken. Where that is mended: llmswitch batch retry {batch.id}"
+    else:
+        further = f"handed in. To get the answers: llmswitch batch collect {batch.id} --wait -o answers.jsonl"
+    shell.note(f"{batch.id}: {further}")
+    return code or int(bool(refused))
 
 
 async def _sent(shell: Shell, batch: Batch, asked: Asked, watch: Watch, pace: Pace) -> list[LLMSwitchError]:
@@ -225,7 +233,7 @@ def _chosen(
     there is nothing to send."""
     folders, store = folders_of(shell), store_of(shell)
     found = expected(draft.prepared, services)
-    with folders.locked(draft.prepared.fingerprint):
+    with folders.locked(draft.prepared.fingerprint, "a batch of the same lines"):
         before = store.same(draft.prepared.fingerprint)
         if before is not None and not (folders.of(before.id) / LINES).exists():
             before = None

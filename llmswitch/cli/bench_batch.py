@@ -113,7 +113,10 @@ def brought_home(shell: Shell, asked: Asked, setting: Setting, folder: RunFolder
         return
     path = folders_of(shell).of(batch.id) / LINES
     if not path.exists():
-        raise ConfigError(f"the questions and answers of {batch.id} are gone: {path.parent} is not there.")
+        raise ConfigError(
+            f"the questions and answers of {batch.id} are gone: {path.parent} is not there. Put it back, or begin "
+            "a new run."
+        )
     before = _spent(shell, batch)
     ended = _waited(shell, setting, batch)
     lines = Lines(path)

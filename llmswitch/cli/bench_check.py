@@ -7,6 +7,7 @@ from decimal import Decimal
 from llmswitch.cli.bench_setting import Asked, read_setting
 from llmswitch.cli.shell import Shell
 from llmswitch.documents import cost_document
+from llmswitch.reports.bench_headline import NO_LATENCY
 from llmswitch.reports.rows import UNKNOWN, Column, Table, count, money
 from llmswitch.runs.bench.estimate import ANSWER_TOKENS, estimates
 
@@ -53,3 +54,5 @@ def check_suite(shell: Shell, asked: Asked) -> None:
     shell.table(Table(columns, rows, footer=footer if len(rows) > 1 else None))
     graded = " What judges cost is not in it." if setting.grading.judges else ""
     shell.note(f"the cost is for answers of {ANSWER_TOKENS} tokens, or the cap where that is less.{graded}")
+    if setting.options.batch:
+        shell.note(NO_LATENCY)

@@ -70,6 +70,8 @@ def diff(
     shell = Shell.current(verbose=verbose, quiet=quiet)
     from llmswitch.reports.bench_diff import diff as differences
     from llmswitch.reports.bench_diff import diff_document
+    from llmswitch.reports.bench_figures import by_batch
+    from llmswitch.reports.bench_headline import NO_LATENCY
     from llmswitch.runs.bench.baseline import asked_otherwise, difference
 
     a, b = (find_run(Path(output), named) for named in (before, after))
@@ -80,6 +82,8 @@ def diff(
     unlike = asked_otherwise(b_document, a_document)
     if unlike is not None:
         shell.warn(f"run {a.id} tells nothing of times and cost: {unlike}, run {b.id} was asked the other way.")
+    elif by_batch(b_document):
+        shell.note(NO_LATENCY)
     if json:
         shell.json(diff_document(a_document, a.rows, b_document, b.rows))
         return

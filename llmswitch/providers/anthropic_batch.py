@@ -21,7 +21,18 @@ from llmswitch.providers.anthropic_client import SAMPLING_HEADERS, client
 from llmswitch.providers.anthropic_codec import decode
 from llmswitch.providers.anthropic_errors import VARIABLES, native_errors, read
 from llmswitch.providers.base import Endpoint
-from llmswitch.providers.batch_wire import CLOCK_SKEW_S, Flaws, Joined, cancelled, heard, records, since, step, upload_s
+from llmswitch.providers.batch_wire import (
+    CLOCK_SKEW_S,
+    Flaws,
+    Joined,
+    cancelled,
+    heard,
+    listed,
+    records,
+    since,
+    step,
+    upload_s,
+)
 from llmswitch.providers.batching import Batching, JobAnswer, JobLimits, JobState, Piece
 from llmswitch.providers.failures import UndecodableError, translated
 from llmswitch.types import Parameters, Request
@@ -84,7 +95,7 @@ class AnthropicBatcher:
                 page = reply.json()
                 if not isinstance(page, dict):
                     raise UndecodableError(f"it is {type(page).__name__}, not an object")
-                found = [job_state(raw) for raw in page.get("data") or ()]
+                found = [job_state(raw) for raw in listed(page.get("data"))]
                 if found and found[-1].vendor_id == after:
                     raise UndecodableError("its list of batches does not end")
             yield [(job.created_at, job) for job in found]
@@ -185,6 +196,8 @@ class AnthropicBatcher:
         """What the SDK makes of an error whose status nobody told, as it does of one in a stream."""
         import httpx2
 
+        if isinstance(body, dict) and not isinstance(body.get("error"), dict):  # as Anthropic's guide shows it
+            body = {"error": body}
         request_id = body.get("request_id") if isinstance(body, dict) else None
         headers = {"request-id": request_id} if isinstance(request_id, str) else {}
         reply = httpx2.Response(200, headers=headers, json=body, request=httpx2.Request("POST", _PATH))

@@ -119,8 +119,8 @@ def decode(endpoint: Endpoint, request: Request, answer: Answer) -> Response:
         text=whole("".join(block.text for block in answer.content if block.type == "text")),
         finish_reason=_finish(answer.stop_reason) or "error",
         usage=_usage(answer.usage, Usage(reasoning_output_tokens=None if thought else 0)),
-        response_model=answer.model and whole(answer.model),
-        response_id=answer.id and whole(answer.id),
+        response_model=_text(answer.model),
+        response_id=_text(answer.id),
         service_tier=_tier(answer.usage),
     )
 
@@ -130,7 +130,9 @@ def decode_event(event: RawMessageStreamEvent, before: Usage) -> Chunk | None:
     if event.type == "message_start":
         start = event.message
         usage = _usage(start.usage, replace(before, reasoning_output_tokens=0))
-        return Chunk(usage=usage, response_model=start.model, response_id=start.id, service_tier=_tier(start.usage))
+        return Chunk(
+            usage=usage, response_model=_text(start.model), response_id=_text(start.id), service_tier=_tier(start.usage)
+        )
     if event.type == "content_block_start":
         return _decode_block(event.content_block, before)
     if event.type == "content_block_delta":
@@ -156,7 +158,11 @@ def _decode_delta(delta: RawContentBlockDelta) -> Chunk | None:
 
 def _tier(usage: object) -> str | None:
     """The tier that served the call; a gateway may send anything in its place, or no usage."""
-    native = getattr(usage, "service_tier", None)
+    return _text(getattr(usage, "service_tier", None))
+
+
+def _text(native: object) -> str | None:
+    """A text where it is one: nothing validates what the SDK builds."""
     return whole(native) if isinstance(native, str) else None
 
 

@@ -65,6 +65,7 @@ ERROR_TYPES: Mapping[str, type[ProviderError]] = {
     "billing_error": QuotaError,
     "permission_error": PermissionDeniedError,
     "not_found_error": NotFoundError,
+    "request_too_large": ContextLengthError,
     "rate_limit_error": RateLimitError,
     "timeout_error": CallTimeoutError,
     "api_error": ServerError,

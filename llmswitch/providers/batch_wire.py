@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 from urllib.parse import urlsplit
 
 from llmswitch.errors import CallTimeoutError, MalformedError, NotFoundError, ProviderError, TruncatedError
@@ -30,6 +30,7 @@ __all__ = [
     "epoch",
     "heard",
     "lines",
+    "listed",
     "moment",
     "records",
     "since",
@@ -48,6 +49,8 @@ MOST_LINE = 16 * 2**20
 STEP_S = 120.0
 #: bytes a second of the slowest line that a job goes up
 _SLOWEST = 50_000
+#: epoch seconds from which on no date can be told everywhere: the last day of 9999
+_LAST_S = 253_402_214_400
 #: bytes of a file that are held at once
 _PART = 2**16
 
@@ -251,8 +254,9 @@ async def since(pages: AsyncIterator[list[tuple[float | None, T]]], begin: float
 
 
 def epoch(value: object) -> float | None:
-    """A time that is told as a number of seconds."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 else None
+    """A time that is told as a number of seconds; None where no calendar has it."""
+    told = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _LAST_S
+    return float(cast("float", value)) if told else None
 
 
 def moment(value: object) -> float | None:
@@ -263,7 +267,14 @@ def moment(value: object) -> float | None:
         told = datetime.fromisoformat(value)
     except ValueError:
         return None
-    return told.replace(tzinfo=told.tzinfo or UTC).timestamp()
+    return epoch(told.replace(tzinfo=told.tzinfo or UTC).timestamp())
+
+
+def listed(value: object) -> list[Any]:
+    """A list that may be missing; raises UndecodableError for anything else in its place."""
+    if value is not None and not isinstance(value, list):
+        raise UndecodableError(f"its list is {type(value).__name__}")
+    return value or []
 
 
 def count(value: object) -> int | None:

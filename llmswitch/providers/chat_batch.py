@@ -15,11 +15,22 @@ from urllib.parse import quote
 
 from llmswitch.errors import BadRequestError, CallTimeoutError, ProviderError
 from llmswitch.providers.base import Endpoint
-from llmswitch.providers.batch_wire import CLOCK_SKEW_S, Flaws, cancelled, epoch, heard, records, since, step, upload_s
+from llmswitch.providers.batch_wire import (
+    CLOCK_SKEW_S,
+    Flaws,
+    cancelled,
+    epoch,
+    heard,
+    listed,
+    records,
+    since,
+    step,
+    upload_s,
+)
 from llmswitch.providers.batching import JobAnswer, JobState, Piece
 from llmswitch.providers.chat_batch_codec import OURS, checked, job_state, our_id
 from llmswitch.providers.chat_codec import Dialect, decode
-from llmswitch.providers.failures import UndecodableError, translated
+from llmswitch.providers.failures import UndecodableError, masked, translated
 
 if TYPE_CHECKING:
     import httpx2
@@ -77,7 +88,7 @@ class ChatBatcher:
             "metadata": {OURS: piece.id},
         }
         async with step(self._endpoint, self._translated(piece.model)):
-            return job_state(_named(await self._client.post("/batches", cast_to=httpx2.Response, body=body)))
+            return self._state(_named(await self._client.post("/batches", cast_to=httpx2.Response, body=body)))
 
     async def _taken_in(self, file: dict[str, Any], model: str) -> None:
         """Wait until a job can be made of the file: Azure looks through it first."""
@@ -90,7 +101,7 @@ class ChatBatcher:
         who = self._endpoint.provider
         while (status := file.get("status")) not in (None, "processed"):
             if status in ("error", "deleting", "deleted"):
-                why = file.get("status_details") or f"its status is {status}"
+                why = masked(str(file.get("status_details") or f"its status is {status}"), self._endpoint)
                 raise BadRequestError(
                     f"{who} cannot use the file of requests: {why}", provider=who, request_model=model
                 )
@@ -108,7 +119,7 @@ class ChatBatcher:
     async def find(self, piece: Piece) -> list[JobState]:
         """The jobs that bear the piece's id; raises a ProviderError."""
         async with aclosing(since(self._pages(piece.model), piece.sent_from - CLOCK_SKEW_S)) as jobs:
-            return [job_state(raw) async for raw in jobs if our_id(raw) == piece.id]
+            return [self._state(raw) async for raw in jobs if our_id(raw) == piece.id]
 
     async def _pages(self, model: str) -> AsyncGenerator[list[tuple[float | None, dict[str, Any]]]]:
         import httpx2
@@ -119,7 +130,7 @@ class ChatBatcher:
             async with step(self._endpoint, self._translated(model)):
                 reply = await self._client.get("/batches", cast_to=httpx2.Response, options={"params": params})
                 page = _object(reply)
-                found = [checked(raw) for raw in page.get("data") or ()]
+                found = [checked(raw) for raw in listed(page.get("data"))]
                 last = found[-1]["id"] if found else None
                 if last is not None and last == after:
                     raise UndecodableError("its list of batches does not end")
@@ -130,7 +141,11 @@ class ChatBatcher:
 
     async def look(self, vendor_id: str) -> JobState:
         """How the job is; raises a ProviderError."""
-        return job_state(await self._job(vendor_id))
+        return self._state(await self._job(vendor_id))
+
+    def _state(self, raw: dict[str, Any]) -> JobState:
+        state = job_state(raw)
+        return state if state.said is None else state._replace(said=masked(state.said, self._endpoint))
 
     async def _job(self, vendor_id: str, model: str | None = None) -> dict[str, Any]:
         import httpx2

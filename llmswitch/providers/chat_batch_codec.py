@@ -11,7 +11,6 @@ from typing import Any
 from llmswitch.providers.batch_wire import Status, count, epoch
 from llmswitch.providers.batching import JobState
 from llmswitch.providers.failures import UndecodableError
-from llmswitch.text import one_line
 
 __all__ = ["OURS", "checked", "job_state", "line", "our_id"]
 
@@ -70,7 +69,7 @@ def job_state(raw: dict[str, Any]) -> JobState:
 
 
 def _said(errors: object) -> str | None:
-    """The vendor's words for a file that it refused: its first errors, with their lines."""
+    """The vendor's words for a file that it refused, as they came: its first errors, with their lines."""
     data = errors.get("data") if isinstance(errors, dict) else None
     told = [error for error in data if isinstance(error, dict)] if isinstance(data, list) else []
     words = []
@@ -79,4 +78,4 @@ def _said(errors: object) -> str | None:
         words.append(f"{where}{error.get('message') or error.get('code') or 'an error without a word'}")
     if len(told) > _TOLD:
         words.append(f"and {len(told) - _TOLD} more errors")
-    return one_line("; ".join(words)) or None
+    return "; ".join(words) or None

@@ -20,7 +20,7 @@ from llmswitch.errors import (
 from llmswitch.providers.base import Endpoint, Variables
 from llmswitch.text import one_line
 
-__all__ = ["UNREADABLE", "Failure", "UndecodableError", "translated"]
+__all__ = ["UNREADABLE", "Failure", "UndecodableError", "masked", "translated"]
 
 
 class UndecodableError(Exception):
@@ -97,6 +97,12 @@ def translated(
             retry_after_s=failure.retry_after_s,
             parameter=failure.parameter,
         ) from error
+
+
+def masked(text: str, endpoint: Endpoint) -> str:
+    """What a vendor said, on one line and without the endpoint's secrets."""
+    secrets = tuple(secret.reveal() for secret in (endpoint.api_key, endpoint.token) if secret is not None)
+    return one_line(_without_secrets(one_line(text, len(text)), secrets))
 
 
 def _without_secrets(text: str, secrets: tuple[str, ...]) -> str:

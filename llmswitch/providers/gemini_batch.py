@@ -16,9 +16,20 @@ from typing import TYPE_CHECKING, Any
 from llmswitch.errors import ProviderError
 from llmswitch.providers.base import Endpoint
 from llmswitch.providers.batch_json import skim
-from llmswitch.providers.batch_wire import CLOCK_SKEW_S, Flaws, Joined, cancelled, heard, moment, since, step, upload_s
+from llmswitch.providers.batch_wire import (
+    CLOCK_SKEW_S,
+    Flaws,
+    Joined,
+    cancelled,
+    heard,
+    listed,
+    moment,
+    since,
+    step,
+    upload_s,
+)
 from llmswitch.providers.batching import Batching, JobAnswer, JobLimits, JobState, Piece
-from llmswitch.providers.failures import UndecodableError, translated
+from llmswitch.providers.failures import UndecodableError, masked, translated
 from llmswitch.providers.gemini_batch_codec import job_path, job_state, key_of, line, metadata
 from llmswitch.providers.gemini_codec import decode, model_name
 from llmswitch.providers.gemini_errors import KEY_VARIABLES, native_errors, read
@@ -81,12 +92,12 @@ class GeminiBatcher:
         body = Joined(piece.path, before, b"]}}}}")
         async with step(self._endpoint, self._translated(piece.model), most_s=upload_s(piece.path)):
             reply = await self._ask("POST", f"{path}:batchGenerateContent", content=aiter(body), headers=body.headers)
-            return job_state(await self._document(reply))
+            return self._state(await self._document(reply))
 
     async def find(self, piece: Piece) -> list[JobState]:
         """The jobs of the piece's name; raises a ProviderError."""
         async with aclosing(since(self._pages(piece.model), piece.sent_from - CLOCK_SKEW_S)) as jobs:
-            return [job_state(raw) async for raw in jobs if metadata(raw).get("displayName") == piece.id]
+            return [self._state(raw) async for raw in jobs if metadata(raw).get("displayName") == piece.id]
 
     async def _pages(self, model: str) -> AsyncGenerator[list[tuple[float | None, dict[str, Any]]]]:
         token = ""
@@ -96,7 +107,7 @@ class GeminiBatcher:
                 reply = await self._ask("GET", "batches", params=params)
             with self._translated(model):
                 page = await self._document(reply)
-                found = [raw for raw in page.get("operations") or () if isinstance(raw, dict)]
+                found = [raw for raw in listed(page.get("operations")) if isinstance(raw, dict)]
                 following = page.get("nextPageToken")
                 if following and following == token:
                     raise UndecodableError("its list of batches does not end")
@@ -110,7 +121,11 @@ class GeminiBatcher:
         async with step(self._endpoint, self._translated(None), vendor_id=vendor_id):
             reply = await self._ask("GET", job_path(vendor_id))
         with self._translated(None):
-            return job_state(await self._document(reply))
+            return self._state(await self._document(reply))
+
+    def _state(self, raw: dict[str, Any]) -> JobState:
+        state = job_state(raw)
+        return state if state.said is None else state._replace(said=masked(state.said, self._endpoint))
 
     async def cancel(self, vendor_id: str) -> None:
         """Ask for its end; raises a ProviderError."""
@@ -199,7 +214,7 @@ class GeminiBatcher:
         if isinstance(error, dict) and error.get("code") == _CANCELLED:
             return None
         try:
-            with self._translated(model, told_status=isinstance(error, dict) and error.get("code") not in _CODES):
+            with self._translated(model, told_status=isinstance(error, dict) and _is_status(error.get("code"))):
                 if error is not None:
                     raise _refusal(error)
                 if not isinstance(item.get("response"), dict):
@@ -229,8 +244,13 @@ def _refusal(error: object) -> Exception:
     if not isinstance(error, dict):
         return UndecodableError("its error is not an object")
     code = error.get("code")
-    status = code if type(code) is int else 2
-    return APIError(_CODES.get(status, status), {"error": error})
+    number = code if type(code) is int else 2
+    return APIError(number if _is_status(number) else _CODES.get(number, 500), {"error": error})
+
+
+def _is_status(code: object) -> bool:
+    """Whether a google.rpc.Status has an HTTP status for its code, as some gateways write it."""
+    return type(code) is int and 300 <= code < 600
 
 
 def _unfit(endpoint: Endpoint) -> str | None:

@@ -14,7 +14,6 @@ from llmswitch.providers.batch_wire import Status, count, moment
 from llmswitch.providers.batching import JobState
 from llmswitch.providers.failures import UndecodableError
 from llmswitch.providers.gemini_codec import preview
-from llmswitch.text import one_line
 from llmswitch.types import Request
 
 __all__ = ["job_path", "job_state", "key_of", "line", "metadata"]
@@ -73,7 +72,7 @@ def job_state(raw: dict[str, Any]) -> JobState:
         failed=(count(stats.get("failedRequestCount")) or 0) if known else None,
         created_at=moment(told.get("createTime")),
         ended_at=moment(told.get("endTime")),
-        said=one_line(said) if isinstance(said, str) and said else None,
+        said=said if isinstance(said, str) and said else None,
     )
 
 

@@ -143,14 +143,15 @@ def _kind(error: APIError, said: str, details: list[dict[str, Any]]) -> type[Pro
     if _used_up(details):
         return QuotaError
     for item in details:
-        if item.get("reason") in _REASONS:
-            return _REASONS[item["reason"]]
+        reason = str(item.get("reason"))
+        if reason in _REASONS:
+            return _REASONS[reason]
     by_number = _STATUSES.get(error.code) or _STATUS_CLASSES.get(error.code // 100, ServerError)
     if by_number is not BadRequestError:
         return by_number
     if all(marker in said.lower() for marker in _CONTEXT_MARKERS):
         return ContextLengthError
-    return _STATUS_WORDS.get(error.status or "", by_number)
+    return _STATUS_WORDS.get(str(error.status), by_number)
 
 
 def _used_up(details: list[dict[str, Any]]) -> bool:

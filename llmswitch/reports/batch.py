@@ -15,6 +15,7 @@ from llmswitch.cache import as_cached
 from llmswitch.reports.answer import response_document
 from llmswitch.reports.rows import UNKNOWN, Column, Table, count, iso, money, plain
 from llmswitch.runs.batch.submit import Expected
+from llmswitch.runs.call import BOUND
 from llmswitch.runs.estimate import Money
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "expected_lines",
     "jobs_table",
     "line_document",
+    "narrowed",
 ]
 
 
@@ -94,7 +96,7 @@ def _expected(one: Expected) -> list[str]:
     cached = f", {one.cached:,} of them in the cache" if one.cached else ""
     told = f"{one.target}: {one.lines:,} lines{cached}, {jobs}"
     if one.lines > one.cached:
-        told += f", {_range(one.cost)}"
+        told += f", {_range(one)}"
         if one.way == "batch" and one.priced and one.usual.about is not None:
             told += f" ({money(one.usual.about, exact=False)} one by one)"
     lines = [told]
@@ -103,13 +105,14 @@ def _expected(one: Expected) -> list[str]:
     return lines + ([one.note] if one.note else [])
 
 
-def _range(cost: Money) -> str:
+def _range(one: Expected) -> str:
+    cost = one.cost
     if cost.about is not None:
         return f"about {money(cost.about)} (from {money(cost.low)} to {money(cost.high)})"
     if cost.high is not None:
         return f"{money(cost.low)} to {money(cost.high)}"
     if cost.low is not None:
-        return f"{money(cost.low)} and what answers cost, whose length is unknown"
+        return f"{money(cost.low)} to {money(one.most)}, at {BOUND:,} tokens an answer: nobody limits them"
     return "price unknown"
 
 
@@ -149,6 +152,11 @@ def batches_table(standings: Sequence[Standing]) -> Table:
         tuple(Column(name, number=name in _NUMBERS) for name in columns),
         tuple(_batch_row(one) for one in standings),
     )
+
+
+def narrowed(table: Table) -> Table:
+    """Batches, or jobs, for 80 cells: an id that is to be typed stays on one line."""
+    return table.only({column.title for column in table.columns} - {"from", "saved", "way", "vendor's id"})
 
 
 _NUMBERS = frozenset({"lines", "answered", "failed", "cost", "saved", "done"})

@@ -56,7 +56,10 @@ def history_table(documents: Sequence[RunDocument]) -> Table:
         *(Column(title, number=True) for title in _TIMES),
         Column("cost", number=True),
     )
-    return Table(columns, tuple(_row(document) for document in documents), title="Runs")
+    table = Table(columns, tuple(_row(document) for document in documents), title="Runs")
+    if documents and all(map(by_batch, documents)):  # not a time is known of any
+        return table.only([column.title for column in columns if column.title not in _TIMES])
+    return table
 
 
 #: of a figure over all targets, the best and the worst
@@ -67,9 +70,7 @@ _NARROW = ("run", "suite", "verdict", "pass", "E2E p50", "cost")
 
 def narrowed(table: Table) -> Table:
     """`history_table` for 80 cells."""
-    kept = [place for place, column in enumerate(table.columns) if column.title in _NARROW]
-    rows = tuple(tuple(row[place] for place in kept) for row in table.rows)
-    return Table(tuple(table.columns[place] for place in kept), rows, table.title)
+    return table.only(_NARROW)
 
 
 def history_document(documents: Sequence[RunDocument]) -> dict[str, Any]:

@@ -62,10 +62,7 @@ def report_table(report: CostReport, *, drawn: bool = False) -> Table:
 
 def narrowed(table: Table) -> Table:
     """The same with what was spent alone, for a terminal that it is too wide for."""
-    kept = [place for place, column in enumerate(table.columns) if not column.number or column.title in _NARROW]
-    footer = None if table.footer is None else tuple(table.footer[place] for place in kept)
-    rows = tuple(tuple(row[place] for place in kept) for row in table.rows)
-    return Table(tuple(table.columns[place] for place in kept), rows, title=table.title, footer=footer)
+    return table.only({column.title for column in table.columns if not column.number or column.title in _NARROW})
 
 
 def _cells(row: CostRow, titles: Sequence[str], drawn: bool) -> tuple[Cell, ...]:

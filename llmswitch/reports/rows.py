@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -34,6 +35,16 @@ class Table(NamedTuple):
     rows: tuple[tuple[str | Cell, ...], ...]
     title: str = ""
     footer: tuple[str, ...] | None = None
+
+    def only(self, titles: Collection[str]) -> Table:
+        """The columns of these titles alone."""
+        kept = [place for place, column in enumerate(self.columns) if column.title in titles]
+        return Table(
+            tuple(self.columns[place] for place in kept),
+            tuple(tuple(row[place] for place in kept) for row in self.rows),
+            title=self.title,
+            footer=None if self.footer is None else tuple(self.footer[place] for place in kept),
+        )
 
 
 def seconds(value: float | None) -> str:

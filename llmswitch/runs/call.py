@@ -17,7 +17,7 @@ from llmswitch.providers.base import Endpoint, Vendor
 from llmswitch.targets import parse_parameter, parse_target
 from llmswitch.types import PARAMETERS, Attachment, Message, Parameters, Request, Target
 
-__all__ = ["Call", "Question", "choose_target", "needed", "settle", "standing_parameters"]
+__all__ = ["BOUND", "Call", "Question", "choose_target", "needed", "settle", "standing_parameters"]
 
 
 _NOTHING_SET = Parameters()

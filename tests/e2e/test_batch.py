@@ -139,7 +139,7 @@ def test_what_failed_is_sent_once_more_and_nothing_else(batch: Batched, vendor: 
     server.behaviour = BatchBehaviour()
     again = batch("retry", name)
     assert again.code == 0, again.err
-    assert "2 lines are sent once more, in 1 jobs" in again.err
+    assert "2 lines are sent once more, in 1 job" in again.err
     rows = batch.rows()
     assert texts(rows) == answers()
     assert [job.lines for job in server.jobs] == [7, 2]
@@ -182,9 +182,9 @@ def test_a_vendor_that_forgot_the_job_says_so_and_it_can_be_sent_again(batch: Ba
     server = batch.server
     name = batch.submit("-t", vendor)
     server.behaviour = BatchBehaviour(forgets=True)
-    rows = batch.rows(code=1)
-    assert kinds(rows) == ["not_found"] * 7
-    assert "its answers are lost" in rows[0]["error"]["message"]
+    done = batch("collect", "--wait")
+    assert (done.code, done.out) == (1, "")
+    assert f"'llmswitch batch retry {name}' sends its lines again" in done.err
     server.jobs.clear()
     server.behaviour = BatchBehaviour()
     assert batch("retry", name).code == 0
@@ -219,15 +219,18 @@ def test_results_that_never_come_whole_are_given_up_by_a_retry(batch: Batched) -
     batch.server.behaviour = BatchBehaviour(cut="line", shuffled=False)
     name = batch.submit("-t", "anthropic")
     assert batch("collect", name, "--wait").code == 1
-    batch.server.behaviour = BatchBehaviour()
     assert "4 lines are sent once more" in batch("retry", name).err
+    batch.server.behaviour = BatchBehaviour()
     assert texts(batch.rows()) == answers()
     assert [job.lines for job in batch.server.jobs] == [7, 4]
 
 
 def test_a_refused_job_is_told_and_can_be_sent_again(batch: Batched) -> None:
     batch.server.behaviour = BatchBehaviour(refuses=400)
-    name = batch.submit("-t", "openai", LLM_BUDGET_DAILY="5")
+    done = batch("submit", batch.file("\n".join(PROMPTS)), "-t", "openai", "--yes", LLM_BUDGET_DAILY="5")
+    name = done.out.strip()
+    assert done.code == 1
+    assert f"llmswitch batch retry {name}" in done.err
     assert kinds(batch.rows(code=1)) == ["bad_request"] * 7
     assert batch.reserved() == 0
     batch.server.behaviour = BatchBehaviour()

@@ -36,7 +36,7 @@ tests:
 CASES = 4
 TIMES = ("time_to_first_token_s", "itl_s", "output_tokens_per_s", "duration_s", "scheduled_latency_s")
 #: what of a row is not the same when it is asked live
-UNLIKE = (*TIMES, "at_s", "cost")
+UNLIKE = (*TIMES, "at_s", "cost", "batch")
 
 
 @pytest.fixture
@@ -148,6 +148,7 @@ def test_every_output_says_that_no_latency_is_known(command: Command, cwd: Path,
     (listed,) = command("bench", "list", "--json").document["runs"]
     assert listed["batch"] is True
     assert "by batch" in command("bench", "list").out
+    assert said in command("bench", "diff", "last", "last").err
     (found,) = (one for one in read_evidence(command.home / "data" / "ledger.db") if one.target == "openai")
     assert (found.judged, found.passed, found.duration_p50_s, found.cost) == (CASES, CASES, None, None)
 
@@ -378,4 +379,8 @@ def test_a_dry_run_counts_on_the_batch_rate(command: Command, vendors: BatchVend
         for more in ((), ("--batch",))
     ]
     assert Decimal(told[0]["amount"]) == 2 * Decimal(told[1]["amount"])
+    assert (
+        "Asked by batch: no latency is known"
+        in command("bench", "suite.yaml", "--dry-run", "--batch", env=vendors.environ).err
+    )
     assert not vendors.seen

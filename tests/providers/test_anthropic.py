@@ -154,7 +154,8 @@ def test_every_exception_of_the_sdk_has_a_row_or_inherits_one() -> None:
 
 
 def test_every_error_type_of_the_sdk_has_a_row() -> None:
-    assert set(ERROR_TYPES) == set(get_args(ErrorType))
+    documented = {"request_too_large"}  # known to the SDK by its status alone, which a batch's result has not
+    assert set(ERROR_TYPES) == set(get_args(ErrorType)) | documented
 
 
 @pytest.mark.parametrize(

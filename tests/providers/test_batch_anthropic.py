@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from llmswitch.answers import decode, encode
 from llmswitch.errors import BadRequestError
 from tests.providers.asking import question
 from tests.providers.batching import VENDORS, Bench
@@ -158,6 +159,8 @@ def test_how_a_job_ended_is_in_its_counts(counts: dict[str, int], status: str, t
             {"type": "errored", "error": {"error": {"type": "invalid_request_error", "message": "prompt is too long"}}},
             "context_length",
         ),
+        ({"type": "errored", "error": {"error": {"type": "request_too_large", "message": "no"}}}, "context_length"),
+        ({"type": "errored", "error": {"type": "invalid_request_error", "message": "no"}}, "bad_request"),
         ({"type": "errored", "error": None}, "server"),
         ({"type": "errored"}, "server"),
         ({"type": "expired"}, "timeout"),
@@ -196,3 +199,11 @@ def test_thinking_is_counted_and_not_shown(tmp_path: Path) -> None:
     assert (response.text, response.finish_reason, response.service_tier) == ("yes", "length", "batch")
     assert (response.usage.input_tokens, response.usage.output_tokens) == (7, 7)
     assert response.usage.reasoning_output_tokens is None
+
+
+@pytest.mark.parametrize("odd", [7, [], {"a": 1}])
+def test_a_model_that_is_no_text_is_unknown(odd: object, tmp_path: Path) -> None:
+    message = {"id": odd, "model": odd, "content": [], "stop_reason": "end_turn"}
+    got = results(tmp_path, {"custom_id": "b7-1", "result": {"type": "succeeded", "message": message}})
+    kept = decode(encode(got.answers[0].response))  # what cannot be read again would hold up the whole batch
+    assert (kept.response_model, kept.response_id) == (None, None)

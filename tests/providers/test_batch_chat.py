@@ -242,3 +242,24 @@ def test_a_piece_of_nothing_is_the_vendors_to_refuse(tmp_path: Path) -> None:
         bench = Bench(VENDORS["openai"], environ_of(server.url), tmp_path)
         error = bench.fails(lambda batcher: batcher.send(Piece("b7-j1", "m", 0, empty, 0.0)))
     assert error.kind == "bad_request"
+
+
+SAID = "bad key sk-test-0123456789abcdef\x1b[31m\nof yours"
+
+
+def test_what_the_vendor_says_of_a_job_or_a_file_holds_no_key_and_no_control_characters(tmp_path: Path) -> None:
+    job = {"id": "batch_1", "status": "failed", "created_at": 9e99, "errors": {"data": [{"message": SAID}]}}
+    with Recorder(Answer(job)) as server:
+        bench = Bench(VENDORS["openai"], environ_of(server.url), tmp_path)
+        found = bench.look("batch_1")
+    assert (found.said, found.created_at) == ("bad key *** of yours", None)
+    with Recorder(Answer({"id": "file-1", "status": "error", "status_details": SAID})) as server:
+        bench = Bench(VENDORS["azure"], environ_of(server.url), tmp_path)
+        error = bench.fails(lambda batcher: batcher.send(bench.piece(["hi"])))
+    assert error.message == "azure cannot use the file of requests: bad key *** of yours"
+
+
+def test_a_page_of_jobs_that_is_no_list_is_no_crash(tmp_path: Path) -> None:
+    with Recorder(Answer({"data": 7})) as server:
+        bench = Bench(VENDORS["openai"], environ_of(server.url), tmp_path)
+        assert bench.fails(lambda batcher: batcher.find(bench.piece(["hi"]))).kind == "malformed"

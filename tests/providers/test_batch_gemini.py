@@ -138,7 +138,10 @@ def test_an_answer_that_does_not_say_whose_it_is_costs_no_other(tmp_path: Path) 
         ({"code": 14, "message": "no"}, "overloaded", None),
         ({"code": 16, "message": "no"}, "authentication", None),
         ({"code": 429, "message": "no"}, "rate_limit", 429),
-        ({"message": "no"}, "server", 500),
+        ({"message": "no"}, "server", None),
+        ({"code": 17, "message": "no"}, "server", None),
+        ({"code": {}, "message": "no"}, "server", None),
+        ({"code": 9, "message": "no", "status": {}, "details": [{"reason": {}}]}, "bad_request", None),
         (
             {"code": 3, "message": "The input token count (9) exceeds the maximum number of tokens allowed (8)."},
             "context_length",
@@ -148,9 +151,11 @@ def test_an_answer_that_does_not_say_whose_it_is_costs_no_other(tmp_path: Path) 
     ],
 )
 def test_a_status_of_googles_is_an_error_of_ours(error: object, kind: str, status: int | None, tmp_path: Path) -> None:
-    got = results(tmp_path, document({"error": error, "metadata": {"key": "b7-1"}}))
+    other = {"response": YES, "metadata": {"key": "b7-2"}}
+    got = results(tmp_path, document({"error": error, "metadata": {"key": "b7-1"}}, other))
     assert got.error is None
     assert got.kinds == {"b7-1": kind}
+    assert got.texts == {"b7-2": "yes"}, "one that is odd costs no other"
     told = got.answers[0].error
     assert told is not None
     assert told.status == status
@@ -160,6 +165,11 @@ def test_a_status_of_googles_is_an_error_of_ours(error: object, kind: str, statu
 def test_an_answer_without_a_candidate_is_malformed(response: object, tmp_path: Path) -> None:
     got = results(tmp_path, document({"response": response, "metadata": {"key": "b7-1"}}))
     assert got.kinds == {"b7-1": "malformed"}
+
+
+def test_what_google_says_of_a_job_holds_no_key(tmp_path: Path) -> None:
+    found = state(tmp_path, done=True, error={"code": 16, "message": "no\n\x1b[1mg-key-0123456789"})
+    assert (found.status, found.said) == ("failed", "no ***")
 
 
 def test_a_request_that_was_cancelled_is_left_out(tmp_path: Path) -> None:

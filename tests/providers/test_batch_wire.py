@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from llmswitch.providers import batch_wire
 from llmswitch.providers.batch_json import skim
-from llmswitch.providers.batch_wire import Joined, lines, since
+from llmswitch.providers.batch_wire import Joined, epoch, lines, listed, moment, since
 from llmswitch.providers.batching import Batcher
 from llmswitch.providers.failures import UndecodableError
 from tests.providers.batching import VENDORS, Bench
@@ -111,6 +111,24 @@ def test_a_body_is_as_long_as_it_says(content: bytes, tmp_path: Path) -> None:
     data = b"".join(collected(lambda: aiter(body)))
     assert len(data) == body.length == int(body.headers["Content-Length"])
     assert json.loads(data) == {"r": [int(line) for line in content.split()]}
+
+
+@pytest.mark.parametrize("told", [10**400, 10**15, float("inf"), float("nan"), -1, True, "1", None])
+def test_a_time_that_no_calendar_has_is_unknown(told: object) -> None:
+    assert epoch(told) is None
+    assert epoch(1_700_000_000) == 1.7e9
+
+
+@pytest.mark.parametrize("told", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "soon", 5])
+def test_a_moment_that_no_calendar_has_is_unknown(told: object) -> None:
+    assert moment(told) is None
+
+
+@pytest.mark.parametrize("told", [7, "x", {"a": 1}, True])
+def test_what_is_no_list_is_no_page(told: object) -> None:
+    assert listed(None) == []
+    with pytest.raises(UndecodableError):
+        listed(told)
 
 
 class Silent(Loopback):

@@ -216,4 +216,7 @@ def test_a_run_by_batch_has_no_column_of_times_and_says_why() -> None:
         assert all(len(row) == len(table.columns) for row in table.rows)
     assert caveats(document)[0] == "Asked by batch: no latency is known, and cost is at the batch rate."
     assert not any("cannot be told from" in line for line in caveats(document))
-    assert column(history_table([document]), "E2E p50")[0].text == UNKNOWN
+    both = history_table([document, run(*TWO)])
+    assert column(both, "E2E p50")[0].text == UNKNOWN
+    nights = history_table([document, document])
+    assert not any("E2E" in one.title for one in nights.columns), "a page of nights by batch has no column of it"

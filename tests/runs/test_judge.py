@@ -412,6 +412,7 @@ def test_interrupted_it_keeps_the_verdict_that_came_and_leaves_no_connection(hom
         task = asyncio.create_task(bench.judging())
         while not (bench.settings.paths.ledger.exists() and recorded(bench)):  # noqa: ASYNC110  # a file has no event
             await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)  # from the thread that put it on record back to whoever waits for it
         task.cancel()
         return await task
 

@@ -7,13 +7,13 @@ from typing import NamedTuple
 from llmswitch.batches import BatchJob
 from llmswitch.batchlines import Failed
 from llmswitch.budget import BudgetLimits
-from llmswitch.errors import TruncatedError
+from llmswitch.errors import NotFoundError, ProviderError, TruncatedError
 from llmswitch.runs.batch.desk import Desk
 from llmswitch.runs.batch.fetching import record
 from llmswitch.runs.batch.sending import error_text
 from llmswitch.runs.batch.tally import Tally
 
-__all__ = ["Smaller", "deal_again", "tidy"]
+__all__ = ["Smaller", "deal_again", "give_up", "tidy"]
 
 #: tokens that a vendor wraps a prompt in at most, a schema's preamble included; see budget.py
 _WRAPPED = 2048
@@ -46,27 +46,27 @@ def tidy(desk: Desk) -> None:
             desk.store.drop(job)
 
 
-def deal_again(desk: Desk, limits: BudgetLimits | None, smaller: Smaller) -> list[BatchJob]:
-    """New jobs of every line that failed, ready to be sent. Raises BudgetError where one does not fit; the lines of
-    that one, and of those after it, stay as they are.
+def give_up(desk: Desk, job: BatchJob) -> None:
+    """Take it that the answers of `job` which are not here are nowhere: its open lines have failed by that."""
+    kind: type[ProviderError] = TruncatedError if job.state == "ended" else NotFoundError
+    why = "'s results do not hold this line." if job.state == "ended" else " does not know this line's batch any more."
+    lost = kind(f"{job.provider}{why}", provider=job.provider, request_model=job.request_model)
+    desk.lines.fail_open(job.number, error_text(lost))
+    desk.at("gave up what is missing")
+    record(desk, desk.put(job._replace(state="stored")))
 
-    A job whose answers cannot be had, because the vendor's file does not hold them all, is given up: its missing lines
-    have failed by that.
-    """
+
+def deal_again(desk: Desk, limits: BudgetLimits | None, smaller: Smaller) -> list[BatchJob]:
+    """New jobs of every line that failed, ready to be sent. Raises BudgetError where they do not all fit, or nobody
+    knows what they may cost; all lines stay as they are then."""
     tidy(desk)
-    for job in desk.jobs():
-        if job.state == "ended":
-            lost = TruncatedError(
-                f"{job.provider}'s results do not hold this line.",
-                provider=job.provider,
-                request_model=job.request_model,
-            )
-            desk.lines.fail_open(job.number, error_text(lost))
-            desk.at("gave up what is missing")
-            job = desk.put(job._replace(state="stored"))  # noqa: PLW2901  # the same one, further on
-        if job.state == "stored":
-            record(desk, job)
-    return [_dealt(desk, share, limits) for share in _shares(desk, smaller)]
+    shares, last = _shares(desk, smaller), max(job.number for job in desk.jobs())
+    new = [_job(desk, share, number) for number, share in enumerate(shares, start=last + 1)]
+    for job in new:
+        desk.check_bound(job)
+    new = desk.store.add_jobs(desk.batch, new, limits)
+    desk.at("noted jobs for what failed")
+    return [_dealt(desk, share, job) for share, job in zip(shares, new, strict=True)]
 
 
 def _shares(desk: Desk, smaller: Smaller) -> list[_Share]:
@@ -102,12 +102,12 @@ def _fits(desk: Desk, job: BatchJob, lines: int, size: int, smaller: Smaller) ->
     return lines <= min(limits.lines, smaller.lines or _NO_END) and size <= limits.bytes and size // 4 <= tokens
 
 
-def _dealt(desk: Desk, share: _Share, limits: BudgetLimits | None) -> BatchJob:
-    """The new job: noted, given its lines, and only then to be sent."""
-    old, jobs = share.of, desk.jobs()
+def _job(desk: Desk, share: _Share, number: int) -> BatchJob:
+    """A job for what is sent once more, with what it may cost at most."""
+    old = share.of
     job = BatchJob(
         old.batch_id,
-        max(known.number for known in jobs) + 1,
+        number,
         old.target,
         old.provider,
         old.request_model,
@@ -117,15 +117,18 @@ def _dealt(desk: Desk, share: _Share, limits: BudgetLimits | None) -> BatchJob:
         len(share.lines),
         desk.services.wall(),
     )
-    if job.way == "batch":
-        key = desk.call(old).price_key._replace(batch=True)
-        tally = Tally(desk.services.prices, key, job.made_at)
-        for line in share.lines:
-            size = len(line.body.encode())
-            tally.add(size, size + _WRAPPED, line.most_output)
-        job = job._replace(bound=tally.bound())
-    (job,) = desk.store.add_jobs(desk.batch, [job], limits)
-    desk.at("noted a job for what failed")
+    if job.way != "batch":
+        return job
+    key = desk.call(old).price_key._replace(batch=True)
+    tally = Tally(desk.services.prices, key, job.made_at)
+    for line in share.lines:
+        size = len(line.body.encode())
+        tally.add(size, size + _WRAPPED, line.most_output)
+    return job._replace(bound=tally.bound())
+
+
+def _dealt(desk: Desk, share: _Share, job: BatchJob) -> BatchJob:
+    """A job that was noted, given its lines, and only then to be sent."""
     desk.lines.give((line.number for line in share.lines), job.number)
     desk.at("gave it its lines")
     return desk.put(job._replace(state="prepared"))

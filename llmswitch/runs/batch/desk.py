@@ -12,13 +12,14 @@ from typing import Protocol, Self, TypeVar
 
 from llmswitch.batches import Batch, Batches, BatchJob
 from llmswitch.batchlines import Lines
-from llmswitch.errors import CallTimeoutError, LLMSwitchError
+from llmswitch.errors import BudgetError, CallTimeoutError, LLMSwitchError
 from llmswitch.layers.retry import Backoff, can_succeed
 from llmswitch.profiles import Settings
 from llmswitch.providers.batching import Batcher
 from llmswitch.runs.ask import Services
 from llmswitch.runs.batch.folder import LINES
 from llmswitch.runs.batch.plan import Calls, settled_again
+from llmswitch.runs.batch.submit import limits_of
 from llmswitch.runs.call import Call
 
 __all__ = ["STEPS", "Desk", "Watcher"]
@@ -39,14 +40,13 @@ STEPS = (
     "stored what came of a line",
     "looked at it",
     "noted how it is",
-    "stored that it is forgotten",
     "stored some answers",
     "stored its answers",
     "noted that they are stored",
     "put some on record",
     "put it on record",
     "gave up what is missing",
-    "noted a job for what failed",
+    "noted jobs for what failed",
     "gave it its lines",
     "stored that it is never sent",
     "asked for its end",
@@ -95,7 +95,7 @@ class Desk:
         self.at, self.sleep, self.settling_s = at, sleep, settling_s
         self.random = random or system_random.SystemRandom().random
         self.store = Batches(services.ledger.path, services.wall)
-        self.lines = Lines(folder / LINES)
+        self.lines = Lines(folder / LINES, batch.lines)
         self._calls: dict[int, Call] = {}
         self._batchers: dict[object, Batcher] = {}
         self._open = AsyncExitStack()
@@ -109,6 +109,25 @@ class Desk:
         self.store.put(job)
         self.watcher.changed(job)
         return job
+
+    def check_bound(self, job: BatchJob) -> None:
+        """BudgetError where a budget is to hold what `job` costs and nobody knows how much that is at most, as where it
+        was submitted without a budget, its answers uncapped."""
+        policy = self.services.policy
+        if job.way == "batch" and job.bound is None and policy.budgeted and not policy.allow_unknown_price:
+            raise BudgetError(
+                f"what lines of {self.batch.id} may cost at {job.target} is unknown, and a budget is set: they were "
+                "not sent. Submit them anew under the budget, or send them all the same with --allow-unknown-price.",
+                provider=job.provider,
+                request_model=job.request_model,
+            )
+
+    def hold(self, job: BatchJob) -> BatchJob:
+        """`job` with what a budget holds of it that was set since it was made. Raises BudgetError."""
+        if job.reservation is not None:
+            return job
+        self.check_bound(job)
+        return self.store.add_jobs(self.batch, [job], limits_of(self.services))[0]
 
     def call(self, job: BatchJob) -> Call:
         """A call of the job's target; ConfigError where the settings lead elsewhere now."""
@@ -156,6 +175,8 @@ class Desk:
         raise AssertionError("tenacity ends by returning or raising")
 
     async def __aenter__(self) -> Self:
+        for job in self.jobs():  # how far it is, is told of the whole
+            self.watcher.changed(job)
         return self
 
     async def __aexit__(

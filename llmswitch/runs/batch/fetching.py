@@ -28,6 +28,7 @@ from llmswitch.pricing import PriceKey
 from llmswitch.providers.batching import JobAnswer, JobState
 from llmswitch.runs.batch.desk import Desk
 from llmswitch.runs.batch.sending import error_text
+from llmswitch.text import one_line
 from llmswitch.types import Cost, Response
 
 __all__ = ["fetch", "kept_error", "look", "record"]
@@ -46,18 +47,19 @@ _WHY: Mapping[str, tuple[type[LLMSwitchError], str]] = {
 
 
 async def look(desk: Desk, job: BatchJob) -> BatchJob:
-    """How a job that was sent is by now; returns it as noted. Raises a ProviderError or a ConfigError.
-
-    One that the vendor knows no more has ended: its lines have that error.
+    """How a job that was sent is by now; returns it as noted. Raises a ProviderError or a ConfigError: NotFoundError
+    where the vendor does not know it. That may pass, so nothing is given up for it here.
     """
     batcher, vendor_id = desk.batcher(job), job.vendor_id or ""
     try:
         state = await desk.tried(lambda attempt: batcher.look(vendor_id), f"looking at {job.id}")
     except NotFoundError as error:
-        error.message = f"{job.provider} knows nothing of this batch any more ({vendor_id}): its answers are lost."
-        desk.lines.fail_open(job.number, error_text(error))
-        desk.at("stored that it is forgotten")
-        return desk.put(job._replace(state="stored", outcome="forgotten", said=error.message))
+        error.message = (
+            f"{job.provider} says that it knows no job {one_line(vendor_id, 80)}. Where that is final, "
+            f"'llmswitch batch retry {job.batch_id}' sends its lines again, and "
+            f"'llmswitch batch cancel {job.batch_id}' gives them up."
+        )
+        raise
     desk.at("looked at it")
     job = desk.put(_now(desk, job, state))
     desk.at("noted how it is")
@@ -79,14 +81,16 @@ async def fetch(desk: Desk, job: BatchJob) -> BatchJob:
     """The answers of a job that has ended, stored with its lines; returns it as noted.
 
     Raises a ProviderError where they cannot be had now: TruncatedError and MalformedError where the vendor's file does
-    not hold them all. What came by then is stored.
+    not hold them all, NotFoundError where there is none. What came by then is stored.
     """
     try:
         ours, strange = await desk.tried(lambda attempt: _stored(desk, job), f"fetching the answers of {job.id}")
     except NotFoundError as error:
-        error.message = f"the answers of {job.id} are no more at {job.provider}: {error.message}"
-        desk.lines.fail_open(job.number, error_text(error))
-        return desk.put(job._replace(state="stored", outcome="forgotten", said=error.message))
+        error.message = (
+            f"{job.provider} says that it has no answers of {job.id}. Where that is final, 'llmswitch batch retry "
+            f"{job.batch_id}' sends its lines again."
+        )
+        raise
     if strange:
         desk.watcher.told(f"{job.id}: {strange:,} answers in the vendor's file are to no question of it; left out")
     if strange and not ours and not job.certain:  # found by time and size, and somebody else's

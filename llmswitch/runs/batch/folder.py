@@ -16,11 +16,15 @@ from llmswitch.errors import ConfigError, StorageError
 from llmswitch.keylock import KeyLocks
 from llmswitch.paths import private_folder
 
-__all__ = ["LINES", "Folders"]
+__all__ = ["LINES", "AtWorkError", "Folders"]
 
 #: what the file of a batch's lines is called
 LINES = "lines.db"
 _DRAFT = ".new-"
+
+
+class AtWorkError(ConfigError):
+    """Another process works on it now."""
 
 
 class Folders(NamedTuple):
@@ -75,15 +79,15 @@ class Folders(NamedTuple):
                 shutil.rmtree(self.of(batch_id))
 
     @contextmanager
-    def locked(self, name: str) -> Iterator[None]:
-        """Keep others out; ConfigError where one is at work. A killed one keeps nobody out."""
+    def locked(self, name: str, what: str | None = None) -> Iterator[None]:
+        """Keep others out; AtWorkError where one is at work on `what`. A killed one keeps nobody out."""
         locks = KeyLocks(self.path)
         try:
             with _explained(self.path):
                 private_folder(self.path)
                 lock = locks.take(hashlib.sha256(name.encode()).hexdigest())
             if lock is None:
-                raise ConfigError(f"another llmswitch is at work on batch {name}: wait for it to end.")
+                raise AtWorkError(f"another llmswitch is at work on {what or f'batch {name}'}: wait for it to end.")
             try:
                 yield
             finally:
@@ -96,7 +100,7 @@ class Folders(NamedTuple):
             try:
                 with self.locked(path.name.removeprefix(_DRAFT)):
                     shutil.rmtree(path, ignore_errors=True)
-            except ConfigError:  # somebody is at it
+            except AtWorkError:
                 continue
 
 

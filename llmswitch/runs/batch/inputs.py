@@ -57,8 +57,12 @@ def which_format(name: str, start: bytes) -> str:
     ending = Path(name).suffix.lower()
     if ending in _SUITES:
         raise ConfigError(f"{name} is a suite, not a file of prompts: 'llmswitch bench {name} --batch' asks it.")
-    known = _ENDINGS.get(ending)
-    return known or ("jsonl" if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else "text")
+    start = start.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if ending == ".json" and start.startswith(b"["):  # its brackets would be asked, and paid
+        raise ConfigError(
+            f"{name} is one JSON array, not an object a line: 'jq -c .[] {name} > prompts.jsonl' makes it so."
+        )
+    return _ENDINGS.get(ending) or ("jsonl" if start.startswith(b"{") else "text")
 
 
 def read_rows(stream: BinaryIO, format_: str) -> Iterator[Row | Bad]:
@@ -118,7 +122,10 @@ def _csv(stream: BinaryIO) -> Iterator[Row | Bad]:
         header = [name.strip().lower() for name in next(rows, [])]
         if "prompt" not in header:
             raise ConfigError("the first row names no column 'prompt'.")
-        yield from _records(rows, header)
+        twice = next((name for name in header if name in _KNOWN and header.count(name) > 1), None)
+        if twice is not None:
+            raise ConfigError(f"the first row names the column {twice!r} twice: leave one out.")
+        yield from _records(_read(rows), header)
     except csv.Error as error:
         raise ConfigError(f"row {rows.line_num} is not CSV: {error}.") from error
     finally:
@@ -130,8 +137,26 @@ def _without_nul(texts: Iterable[str]) -> Iterator[str]:
         yield text.replace("\0", "\ufffd")
 
 
-def _records(rows: Iterable[list[str]], header: list[str]) -> Iterator[Row | Bad]:
+def _read(rows: Any) -> Iterator[list[str] | csv.Error]:
+    """Every row of a `csv.reader`, or what is wrong with it. Raises csv.Error where that is one of several lines: where
+    the next row begins is a guess then, and how many were swallowed nobody knows."""
+    while True:
+        before = rows.line_num
+        try:
+            yield next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if rows.line_num - before > 1 or "end of data" in str(error):
+                raise
+            yield error
+
+
+def _records(rows: Iterable[list[str] | csv.Error], header: list[str]) -> Iterator[Row | Bad]:
     for number, cells in enumerate(rows, start=2):
+        if isinstance(cells, csv.Error):
+            yield Bad(number, f"it is not CSV: {cells}")
+            continue
         if not any(cells):
             continue
         if len(cells) != len(header):

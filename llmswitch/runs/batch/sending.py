@@ -37,26 +37,30 @@ def error_text(error: LLMSwitchError) -> str:
 async def send(desk: Desk, job: BatchJob) -> BatchJob:
     """A job that is prepared, or whose sending was cut off, at its vendor; returns it as noted.
 
-    Where the vendor refuses it for good, its lines have that error. Raises what may be otherwise later: a ProviderError
-    or a ConfigError, and then the job stays as it is.
+    Where the vendor refuses it for good, its lines have that error. Raises what may be otherwise later (a
+    ProviderError, ConfigError or BudgetError), and then the job stays as it is.
     """
-    batcher = desk.batcher(job)
+    desk.batcher(job)  # what is wrong with the settings is told before anything is noted
     if not desk.lines.counts(job.number).open:  # it was refused, and whoever was told so was killed
         _path(desk, job).unlink(missing_ok=True)
         return desk.put(job._replace(state="stored", outcome="refused"))
     again = job.state == "sending"
     if not again:
-        job = desk.put(job._replace(state="sending", sent_from=desk.services.wall()))
+        job = desk.put(desk.hold(job)._replace(state="sending", sent_from=desk.services.wall()))
         desk.at("noted that it is being sent")
+    refusals: list[ProviderError] = []
     with _piece(desk, job) as piece:
         desk.at("wrote what is sent")
         try:
             found = await desk.tried(
-                lambda attempt: _handed_over(desk, batcher, job, piece, again=again or attempt > 1), f"sending {job.id}"
+                lambda attempt: _handed_over(desk, job, piece, refusals, again=again or attempt > 1),
+                f"sending {job.id}",
             )
-        except _FINAL as error:
-            return _refused(desk, job, error)
         except ProviderError as error:
+            if error not in refusals:  # the search for it failed: it may be there
+                raise
+            if isinstance(error, _FINAL):
+                return _refused(desk, job, error)
             if error.status is not None and 400 <= error.status < 500:  # it said no: nothing of it is there
                 desk.put(job._replace(state="prepared", said=error.message))
             raise
@@ -75,13 +79,21 @@ async def found_again(desk: Desk, job: BatchJob) -> BatchJob | None:
     return None if found is None else _noted(desk, job, found)
 
 
-async def _handed_over(desk: Desk, batcher: Batcher, job: BatchJob, piece: Piece, *, again: bool) -> JobState:
+async def _handed_over(
+    desk: Desk, job: BatchJob, piece: Piece, refusals: list[ProviderError], *, again: bool
+) -> JobState:
+    """The vendor's job, found there or made; its errors at being handed it, and no others, go to `refusals`, too."""
+    batcher = desk.batcher(job)
     if again:
         found = await _found(desk, batcher, job, piece)
         if found is not None:
             desk.watcher.told(f"{job.id} had been sent: found it at the vendor")
             return found
-    return await batcher.send(piece)
+    try:
+        return await batcher.send(piece)
+    except ProviderError as error:
+        refusals.append(error)
+        raise
 
 
 async def _found(desk: Desk, batcher: Batcher, job: BatchJob, piece: Piece) -> JobState | None:

@@ -17,6 +17,7 @@ from llmswitch.runs.batch.folder import LINES, Folders
 from llmswitch.runs.batch.inputs import Bad, Row
 from llmswitch.runs.batch.lanes import TargetSum
 from llmswitch.runs.batch.prepare import Order, Prepared, prepare
+from llmswitch.runs.call import BOUND
 from llmswitch.runs.estimate import Answers, Money, answers_given, answers_of
 
 __all__ = ["Draft", "Expected", "drafted", "expected", "keep", "limits_of"]
@@ -47,6 +48,8 @@ class Expected(NamedTuple):
     priced: bool
     answers: Answers
     note: str | None
+    #: USD, where answers are as long as they may be; as a budget would bound them, where nobody does
+    most: Decimal | None
 
 
 @contextmanager
@@ -80,6 +83,7 @@ def _expected(prepared: Prepared, one: TargetSum, services: Services, answer_tok
     call = one.call
     answers = answers_of(services.ledger.path, call) if answer_tokens is None else answers_given(answer_tokens)
     cost = one.tally.money(answers) if one.tally.calls else _NOTHING
+    most = cost.high if cost.high is not None else one.tally.money(answers_given(BOUND)).high
     usual = one.tally.at_rate(call.price_key).money(answers) if one.tally.calls else _NOTHING
     at = services.wall()
     batch, standard = (services.prices.rate(call.price_key._replace(batch=b), at) for b in (True, False))
@@ -97,6 +101,7 @@ def _expected(prepared: Prepared, one: TargetSum, services: Services, answer_tok
         priced=known,
         answers=answers,
         note=one.note,
+        most=most,
     )
 
 

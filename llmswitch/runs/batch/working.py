@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from llmswitch.batches import BatchJob
+from llmswitch.budget import BudgetLimits
 from llmswitch.errors import (
     AuthenticationError,
     BudgetError,
@@ -18,13 +19,16 @@ from llmswitch.errors import (
     TruncatedError,
 )
 from llmswitch.layers.retry import can_succeed
-from llmswitch.runs.batch.again import tidy
+from llmswitch.runs.batch.again import Smaller, deal_again, give_up, tidy
 from llmswitch.runs.batch.desk import Desk
 from llmswitch.runs.batch.fetching import fetch, look, record
 from llmswitch.runs.batch.live import ask_live
 from llmswitch.runs.batch.sending import error_text, found_again, send
 
-__all__ = ["Pace", "advance", "cancel", "look_around", "send_all"]
+__all__ = ["Pace", "advance", "cancel", "look_around", "send_again", "send_all"]
+
+#: what of a job is nowhere, as far as its vendor says
+_GONE = (NotFoundError, TruncatedError, MalformedError)
 
 
 class Pace(NamedTuple):
@@ -88,17 +92,38 @@ async def advance(desk: Desk, pace: Pace, *, wait: bool) -> list[LLMSwitchError]
         for message in dict.fromkeys(problem.message for problem in problems if problem.message not in told):
             told.add(message)
             desk.watcher.told(f"{message} It is tried again.")
-        for problem in problems:
-            if problem.message not in told:
-                told.add(problem.message)
-                desk.watcher.told(f"{problem.message.rstrip('.')}: waiting for it to pass.")
         await desk.sleep(delay * (1 - _JITTER + 2 * _JITTER * desk.random()))
         delay = min(pace.most_s, delay * _GROWTH)
 
 
+async def send_again(
+    desk: Desk, limits: BudgetLimits | None, smaller: Smaller, pace: Pace
+) -> tuple[list[BatchJob], list[LLMSwitchError]]:
+    """Send once more what failed or expired, and nothing that can be had: returns the jobs of it, and what was in the
+    way. Raises BudgetError where they do not all fit.
+
+    A job that its vendor does not know, or whose results do not hold all of its lines, is given up.
+    """
+    tidy(desk)
+    found = await _each(desk, ("sent", "ended", "stored"))
+    for job in desk.jobs():
+        if isinstance(found.get(job.number), _GONE):
+            del found[job.number]
+            await asyncio.to_thread(give_up, desk, job)
+    jobs = deal_again(desk, limits, smaller)
+    desk.watcher.told(
+        f"{desk.batch.id}: {sum(job.lines for job in jobs):,} lines are sent once more, in {_count(jobs)}"
+    )
+    return jobs, [*found.values(), *(await send_all(desk, pace))]
+
+
+def _count(jobs: Sequence[BatchJob]) -> str:
+    return f"{len(jobs):,} job{'s' if len(jobs) != 1 else ''}"
+
+
 def _passes(problem: LLMSwitchError | None) -> bool:
     """Whether it may be gone by the next look: a vendor that is down is waited for, a file that breaks off is not."""
-    return problem is None or (can_succeed(problem) and not isinstance(problem, TruncatedError | MalformedError))
+    return problem is None or (can_succeed(problem) and not isinstance(problem, _GONE))
 
 
 async def _each(desk: Desk, states: Sequence[str]) -> dict[int, LLMSwitchError]:
@@ -156,4 +181,7 @@ async def _cancel(desk: Desk, job: BatchJob) -> None:
         with suppress(NotFoundError):  # looking at it finds out, too
             await desk.tried(lambda attempt: batcher.cancel(vendor_id), f"cancelling {job.id}")
         desk.at("asked for its end")
-        await look(desk, job)
+        try:
+            await look(desk, job)
+        except NotFoundError:  # whoever ends it waits for nothing more
+            await asyncio.to_thread(give_up, desk, job)

@@ -174,7 +174,7 @@ class _Sitting:
 
 def _row(planned: Planned, line: Outcome) -> SampleRow:
     """A line's row, not graded yet: as that of a live answer, without any time."""
-    row = blank_row(planned, line.target)
+    row = replace(blank_row(planned, line.target), batch=True)
     if line.answer is None:
         error: Mapping[str, object] = json.loads(line.error or "{}")
         # a vendor that says a status was asked; a line that nobody came to was not

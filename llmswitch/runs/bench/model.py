@@ -104,6 +104,8 @@ class SampleRow:
     judge_cost: Mapping[str, Any] | None = None
     #: what kinds of task its case stands for
     tasks: tuple[str, ...] = ()
+    #: whether it was asked by batch, which tells no time
+    batch: bool = False
 
     @property
     def key(self) -> Key:

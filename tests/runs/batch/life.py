@@ -21,7 +21,7 @@ from llmswitch.paths import Paths
 from llmswitch.profiles import Settings, load_settings
 from llmswitch.runs.ask import Services
 from llmswitch.runs.batch import fetching
-from llmswitch.runs.batch.again import Smaller, deal_again
+from llmswitch.runs.batch.again import Smaller
 from llmswitch.runs.batch.desk import Desk
 from llmswitch.runs.batch.folder import LINES, Folders
 from llmswitch.runs.batch.inputs import Row
@@ -29,7 +29,7 @@ from llmswitch.runs.batch.output import written
 from llmswitch.runs.batch.plan import Plan
 from llmswitch.runs.batch.prepare import Order
 from llmswitch.runs.batch.submit import drafted, keep, limits_of
-from llmswitch.runs.batch.working import Pace, advance, cancel, send_all
+from llmswitch.runs.batch.working import Pace, advance, cancel, send_again, send_all
 
 __all__ = ["Life", "folders_of", "lines_of", "lived", "services_of", "settings_of", "submitted"]
 
@@ -116,7 +116,7 @@ async def _worked_on(life: Life, batch: Batch, at: Callable[[str], None]) -> Non
             if life.gives_up and all(problem.kind == "truncated" for problem in problems):
                 problems = []
             _none(problems)
-            deal_again(desk, limits_of(services), Smaller(life.job_lines))
+            _none((await send_again(desk, limits_of(services), Smaller(life.job_lines), PACE))[1])
             if all(job.state == "done" for job in desk.jobs()):
                 return
     raise AssertionError("it does not come to an end")

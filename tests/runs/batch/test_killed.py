@@ -64,7 +64,6 @@ _SCENARIOS = {
     "stored that it was refused": Scenario((BatchBehaviour(refuses=400),)),
     "asked a line": LIVE,
     "stored what came of a line": LIVE,
-    "stored that it is forgotten": Scenario((BatchBehaviour(forgets=True),)),
     "gave up what is missing": Scenario((BatchBehaviour(cut="line"),), {"gives_up": True}, ("anthropic",)),
     "stored that it is never sent": Scenario((BatchBehaviour(refuses=429),) * 3, {"ends_early": True}),
     "asked for its end": Scenario((BatchBehaviour(never_ends=True),) * 3, {"ends_early": True}),

@@ -60,7 +60,7 @@ def test_tables_are_drawn_on_a_terminal_and_plain_in_a_pipe(command: Command, op
     command("ask", "-q", "hi", env=openai.env)
     code, sent = on_a_terminal(command, ["cost"], {})
     assert code == 0
-    assert "│" in sent
+    assert "────" in sent
     plain = command("cost").out
-    assert "│" not in plain
+    assert "─" not in plain
     assert "openai" in plain

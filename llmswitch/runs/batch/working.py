@@ -111,9 +111,8 @@ async def send_again(
             del found[job.number]
             await asyncio.to_thread(give_up, desk, job)
     jobs = deal_again(desk, limits, smaller)
-    desk.watcher.told(
-        f"{desk.batch.id}: {sum(job.lines for job in jobs):,} lines are sent once more, in {_count(jobs)}"
-    )
+    again = f"{sum(job.lines for job in jobs):,} lines are sent once more, in {_count(jobs)}"
+    desk.watcher.told(f"{desk.batch.id}: {again if jobs else 'no line failed, and none is sent once more'}")
     return jobs, [*found.values(), *(await send_all(desk, pace))]
 
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ from tests.e2e.conftest import COMMAND, Command, Done
 from tests.servers.batch_vendors import KEY, BatchBehaviour, BatchVendors, Failing, answer_to
 
 VENDORS = ("openai", "azure", "anthropic", "gemini")
+#: every prompt to every vendor
+EACH = (*(part for vendor in VENDORS for part in ("-t", vendor)), "--each")
 PROMPTS = [f"question {number}" for number in range(1, 8)]
 WRONG = "sk-wrong-9876543210"
 _KEYS = ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GOOGLE_API_KEY")
@@ -84,6 +87,11 @@ def answers(prompts: list[str] = PROMPTS) -> list[str]:
     return [answer_to(prompt) for prompt in prompts]
 
 
+def by_vendor(rows: Rows) -> list[Rows]:
+    """The rows of each vendor, in the order of `VENDORS`."""
+    return [[row for row in rows if row["target"] == vendor] for vendor in VENDORS]
+
+
 def kinds(rows: Rows) -> list[str | None]:
     return [row["error"]["kind"] if row.get("error") else None for row in rows]
 
@@ -129,74 +137,72 @@ def test_a_batch_over_all_four_vendors_is_submitted_looked_at_and_collected(batc
     assert batch.ledger("SELECT count(*), sum(batch) FROM calls") == [(7, 7)]
 
 
-@pytest.mark.parametrize("vendor", VENDORS)
-def test_what_failed_is_sent_once_more_and_nothing_else(batch: Batched, vendor: str) -> None:
+def test_what_failed_is_sent_once_more_and_nothing_else(batch: Batched) -> None:
     server = batch.server
     server.behaviour = BatchBehaviour(fails_each=3, failing=Failing(429, "rate_limit_error", "slow down"))
-    name = batch.submit("-t", vendor)
-    rows = batch.rows()
-    assert kinds(rows) == [None, None, "rate_limit"] * 2 + [None]
+    name = batch.submit(*EACH)
+    for rows in by_vendor(batch.rows()):
+        assert kinds(rows) == [None, None, "rate_limit"] * 2 + [None]
     server.behaviour = BatchBehaviour()
     again = batch("retry", name)
     assert again.code == 0, again.err
-    assert "2 lines are sent once more, in 1 job" in again.err
-    rows = batch.rows()
-    assert texts(rows) == answers()
-    assert [job.lines for job in server.jobs] == [7, 2]
-    assert batch.ledger("SELECT count(*), count(error_kind) FROM calls") == [(9, 2)]
+    assert "8 lines are sent once more, in 4 jobs" in again.err
+    for rows in by_vendor(batch.rows()):
+        assert texts(rows) == answers()
+    assert Counter((job.vendor, job.lines) for job in server.jobs) == dict.fromkeys(product(VENDORS, (7, 2)), 1)
+    assert batch.ledger("SELECT count(*), count(error_kind) FROM calls") == [(36, 8)]
     assert "no line failed, and none is sent once more" in batch("retry", name).err
-    assert len(server.jobs) == 2
+    assert len(server.jobs) == 8
 
 
-@pytest.mark.parametrize("vendor", VENDORS)
-def test_an_expired_batch_gives_what_was_answered_and_the_rest_is_sent_once_more(batch: Batched, vendor: str) -> None:
+def test_an_expired_batch_gives_what_was_answered_and_the_rest_is_sent_once_more(batch: Batched) -> None:
     server = batch.server
     server.behaviour = BatchBehaviour(expires=True)
-    name = batch.submit("-t", vendor)
-    answered = 0 if vendor == "gemini" else 3
-    rows = batch.rows(code=0 if answered else 1)
-    assert kinds(rows) == [None] * answered + ["timeout"] * (7 - answered)
-    assert "expired" in rows[-1]["error"]["message"]
+    name = batch.submit(*EACH)
+    for vendor, rows in zip(VENDORS, by_vendor(batch.rows()), strict=True):
+        answered = 0 if vendor == "gemini" else 3
+        assert kinds(rows) == [None] * answered + ["timeout"] * (7 - answered)
+        assert "expired" in rows[-1]["error"]["message"]
     server.behaviour = BatchBehaviour()
     assert batch("retry", name).code == 0
-    assert texts(batch.rows()) == answers()
-    assert [job.lines for job in server.jobs] == [7, 7 - answered]
+    for rows in by_vendor(batch.rows()):
+        assert texts(rows) == answers()
+    assert Counter(job.lines for job in server.jobs) == {7: 5, 4: 3}
 
 
-@pytest.mark.parametrize("vendor", VENDORS)
-def test_a_cancelled_batch_gives_what_was_answered(batch: Batched, vendor: str) -> None:
+def test_a_cancelled_batch_gives_what_was_answered(batch: Batched) -> None:
     server = batch.server
     server.behaviour = BatchBehaviour(never_ends=True)
-    name = batch.submit("-t", vendor, LLM_BUDGET_DAILY="5")
+    name = batch.submit(*EACH, LLM_BUDGET_DAILY="50")
     assert batch.reserved() > 0
     done = batch("cancel", name)
     assert done.code == 0, done.err
-    rows = batch.rows()
-    assert kinds(rows) == [None] * 3 + ["interrupted"] * 4
+    for rows in by_vendor(batch.rows()):
+        assert kinds(rows) == [None] * 3 + ["interrupted"] * 4
     assert batch.reserved() == 0
     assert batch("cancel", name).code == 0
 
 
-@pytest.mark.parametrize("vendor", VENDORS)
-def test_a_vendor_that_forgot_the_job_says_so_and_it_can_be_sent_again(batch: Batched, vendor: str) -> None:
+def test_a_vendor_that_forgot_the_job_says_so_and_it_can_be_sent_again(batch: Batched) -> None:
     server = batch.server
-    name = batch.submit("-t", vendor)
+    name = batch.submit(*EACH)
     server.behaviour = BatchBehaviour(forgets=True)
     done = batch("collect", "--wait")
     assert (done.code, done.out) == (1, "")
-    assert f"'llmswitch batch retry {name}' sends its lines again" in done.err
+    assert done.err.count(f"'llmswitch batch retry {name}' sends its lines again") == 4
     server.jobs.clear()
     server.behaviour = BatchBehaviour()
     assert batch("retry", name).code == 0
-    assert texts(batch.rows()) == answers()
+    for rows in by_vendor(batch.rows()):
+        assert texts(rows) == answers()
 
 
-@pytest.mark.parametrize("vendor", VENDORS)
-def test_an_answer_that_stands_twice_counts_once(batch: Batched, vendor: str) -> None:
+def test_an_answer_that_stands_twice_counts_once(batch: Batched) -> None:
     batch.server.behaviour = BatchBehaviour(duplicate=True)
-    batch.submit("-t", vendor)
-    assert texts(batch.rows()) == answers()
-    assert batch.ledger("SELECT count(*) FROM calls") == [(7,)]
+    batch.submit(*EACH)
+    for rows in by_vendor(batch.rows()):
+        assert texts(rows) == answers()
+    assert batch.ledger("SELECT count(*) FROM calls") == [(28,)]
 
 
 @pytest.mark.parametrize("cut", ["line", "transfer"])
